@@ -1,0 +1,1 @@
+"""Storage: schema and migrations, the group-commit writer, the spool, embedded Postgres."""

@@ -1,0 +1,99 @@
+"""Group commit: whatever queued while the last commit ran goes into the next one.
+
+No timer is needed: under light load a commit holds one item and takes one round trip, under
+heavy load batches grow by themselves up to `max_batch`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from model import fault
+from model.device import Item
+from storage.store import StorageUnavailable, Store
+
+Settled = Callable[[bool], None]
+"""Told once: True when the item is durable, False when it is not known to be."""
+
+
+@dataclass(slots=True)
+class WriterFigures:
+    committed: int = 0
+    failed: int = 0
+    batches: int = 0
+    last_batch: int = 0
+    last_commit_s: float = 0.0
+
+
+class Writer:
+    """The one road into the store. Not thread-safe; lives on the loop that runs it."""
+
+    def __init__(self, store: Store, *, max_batch: int = 4000, max_queue: int = 100_000) -> None:
+        self._store = store
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._queue: deque[tuple[Item, Settled | None]] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.figures = WriterFigures()
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    @property
+    def crowded(self) -> bool:
+        """True while sessions should stop reading."""
+        return len(self._queue) >= self._max_queue
+
+    def submit(self, item: Item, settled: Settled | None = None) -> None:
+        """Queue `item`; `settled` is called from the loop once its fate is known."""
+        self._queue.append((item, settled))
+        if len(self._queue) == 1:
+            self._idle.clear()
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Commit until cancelled. Call once."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            # One turn of the loop, so that what arrived together is committed together.
+            await asyncio.sleep(0)
+            batch = self._take()
+            fault("writer.before_commit")
+            begun = loop.time()
+            try:
+                await self._store.commit([item for item, _ in batch])
+            except StorageUnavailable:
+                self._settle(batch, durable=False)
+                self.figures.failed += len(batch)
+            else:
+                fault("writer.after_commit")
+                self.figures.last_commit_s = loop.time() - begun
+                self.figures.committed += len(batch)
+                self._settle(batch, durable=True)
+            self.figures.batches += 1
+            self.figures.last_batch = len(batch)
+            if not self._queue:
+                self._wake.clear()
+                self._idle.set()
+
+    async def drained(self) -> None:
+        """Return when nothing is queued and nothing is being committed."""
+        await self._idle.wait()
+
+    def _take(self) -> list[tuple[Item, Settled | None]]:
+        if len(self._queue) <= self._max_batch:
+            batch = list(self._queue)
+            self._queue.clear()
+            return batch
+        return [self._queue.popleft() for _ in range(self._max_batch)]
+
+    @staticmethod
+    def _settle(batch: list[tuple[Item, Settled | None]], *, durable: bool) -> None:
+        for _, settled in batch:
+            if settled is not None:
+                settled(durable)
