@@ -1,0 +1,1 @@
+"""Kernels: Cython beside a pure-Python twin, the same results from both."""

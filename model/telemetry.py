@@ -90,6 +90,7 @@ VOCABULARY: dict[str, Term] = {
     "index": Term("", "the device's own record number"),
     "event_code": Term("", "the device's own event number"),
     "status_word": Term("", "the device's status bits, unread"),
+    "command_result": Term("", "the device's answer to a command, in its own words"),
     "boot_reason": Term("", "why the device restarted"),
     "tamper": Term("", "the case was opened or the device removed"),
 }

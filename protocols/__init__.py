@@ -1,10 +1,15 @@
-"""Device protocols, sans I/O: one file is one protocol, and its name is the protocol's name."""
+"""Device protocols, sans I/O: one file is one protocol, and its name is the protocol's name.
+
+What a large one is made of stands in the folder `NAME_parts` beside it.
+"""
 
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-SHARED = {"__init__", "base", "fields", "framing", "http"}  # parts, not protocols
+SHARED = {  # parts, not protocols
+    "__init__", "base", "fields", "framing", "http",
+}  # fmt: skip
 
 
 class UnknownProtocol(ValueError):

@@ -67,6 +67,8 @@ class Decoder:
 
     finished = False  # True: the peer will send no more, close after the last reply
     silence_s: float | None = None  # a stream whose frames end by silence: flush after so long
+    max_frame_bytes = 0  # of a protocol whose frames may be larger than a link's usual patience
+    spans_messages = False  # True: what belongs together may come in several datagrams
     acknowledges = True  # False: the protocol has no receipts, so links of it may be spooled
 
     def __init__(

@@ -124,7 +124,8 @@ def compare(file: str, row: dict[str, Any]) -> Iterator[str]:
         yield f"{len(ours)} fixes, the reference has {len(theirs)} ({[type(e).__name__ for e in events]})"
         return
     for fix, position in zip(ours, theirs, strict=True):
-        yield from compare_fix(fix, position, relative=bool(row.get("time_relative")))
+        relative = bool(row.get("time_relative") or row["expect"].get("time_relative"))
+        yield from compare_fix(fix, position, relative=relative)
         yield from compare_attributes({"satellites": fix.satellites, **fix.telemetry}, position)
     if not theirs and positions:
         yield from compare_attributes(telemetry_of(events), positions[0])

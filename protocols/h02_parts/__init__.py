@@ -1,0 +1,1 @@
+"""The parts of the `h02` protocol: see protocols/h02.py, where the documents are named."""

@@ -1,0 +1,1 @@
+"""Parts of `protocols/nmea0183.py`: dialects, the epoch, the sky."""
