@@ -16,6 +16,7 @@ PACKAGES = [
     "protocols",
     "storage",
     "gateway",
+    "firmware_sim",
     "cli",
 ]
 WISH = os.environ.get("TRUETRACK_EXTENSION", "try")

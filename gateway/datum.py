@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import atan2, cos, hypot, pi, radians, sin, sqrt
 
-from model import Fix
+from model import Event, Fix, Report
 from protocols.base import Datum
 
 Point = tuple[float, float]  # latitude, longitude, in degrees
@@ -93,6 +93,13 @@ def to_wgs84(fix: Fix, datum: Datum) -> Fix:
         return fix
     latitude_deg, longitude_deg = shift(fix.latitude_deg, fix.longitude_deg)
     return replace(fix, latitude_deg=latitude_deg, longitude_deg=longitude_deg)
+
+
+def event_to_wgs84(event: Event, datum: Datum) -> Event:
+    """The event with all its fixes in WGS-84; what has no fix is as it was."""
+    if datum is Datum.WGS84 or not isinstance(event, Report):
+        return event
+    return replace(event, fixes=tuple(to_wgs84(fix, datum) for fix in event.fixes))
 
 
 def _inverse(forward: Shift, latitude_deg: float, longitude_deg: float) -> Point:

@@ -35,6 +35,7 @@ class Directory:
         self._policy = policy
         self._guesses_per_hour = guesses_per_hour
         self._devices: dict[DeviceIdentity, Device] = {}
+        self._fresh: dict[DeviceIdentity, Device] = {}  # a reading under way may not know them
         self._profiles: dict[tuple[str, str], DeviceProfile] = {}
         self._admitting: dict[DeviceIdentity, asyncio.Task[Device]] = {}
         self._guesses: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -44,13 +45,14 @@ class Directory:
 
     async def refresh(self) -> None:
         """Read the register anew. Raises StorageUnavailable."""
+        self._fresh = {}
         devices = {device.identity: device for device in await self._store.devices()}
         self._profiles = {
             (identity.protocol, identity.ident): profile_from(dict(device.settings))
             for identity, device in devices.items()
             if device.settings
         }
-        self._devices = devices
+        self._devices = {**self._fresh, **devices}
 
     def get(self, identity: DeviceIdentity) -> Device | None:
         """The device, if the register is known to hold it."""
@@ -72,7 +74,7 @@ class Directory:
             self._admitting[identity] = task
             task.add_done_callback(lambda _: self._admitting.pop(identity, None))
         device = await asyncio.shield(task)
-        self._devices[identity] = device
+        self._devices[identity] = self._fresh[identity] = device
         if device.state is DeviceState.QUARANTINED:
             self._count_guess(network)
         return device

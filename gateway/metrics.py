@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.spooling import SpoolDesk
 from model import Event, Report
 from model.device import CloseCause
 from storage.writer import Writer
@@ -50,10 +51,12 @@ class SourceFigures:
 class GatewayCollector(Collector):
     """The figures of all sources and of the writer, in Prometheus' words."""
 
-    def __init__(self, sources: dict[str, SourceFigures], writer: Writer) -> None:
+    def __init__(
+        self, sources: dict[str, SourceFigures], writer: Writer, desk: SpoolDesk | None
+    ) -> None:
         self._sources = sources
         self._writer = writer
-        self.spool_bytes: dict[str, int] = {}
+        self._desk = desk
 
     def collect(self) -> Iterator[Metric]:
         events = CounterMetricFamily(
@@ -97,9 +100,11 @@ class GatewayCollector(Collector):
         yield GaugeMetricFamily(
             "truetrack_queued_items", "Items that wait for a commit", value=self._writer.queued
         )
-        spool = GaugeMetricFamily(
-            "truetrack_spool_bytes", "Spooled and not yet in the database", labels=["spool"]
-        )
-        for name, size in self.spool_bytes.items():
-            spool.add_metric([name], size)
-        yield spool
+        if self._desk is not None:
+            backlog = self._desk.spool.backlog_bytes
+            yield GaugeMetricFamily(
+                "truetrack_spool_bytes", "Spooled and not yet in the database", value=backlog
+            )
+            yield CounterMetricFamily(
+                "truetrack_spool_lost_events", "Lost to a full spool", value=self._desk.lost
+            )

@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from gateway.clock import WallClock
-from gateway.datum import to_wgs84
+from gateway.datum import event_to_wgs84
 from gateway.directory import Directory
 from gateway.link import Done, Link
 from gateway.metrics import SourceFigures
@@ -25,6 +26,8 @@ from protocols.base import Datum, Decoder, DeviceProfile, ProtocolError
 from storage.store import QuarantineFull, StorageUnavailable
 
 log = logging.getLogger(__name__)
+
+NewId = Callable[[], UUID]
 
 MAX_KEPT_JUNK = 4096  # bytes of an unreadable stream that are archived
 
@@ -53,10 +56,10 @@ class Source:
     limits: Limits
     directory: Directory
     submit: Callable[[Item, Callable[[bool], None] | None], None]
-    spool: Callable[[Event, Contact, str], None] | None
+    spool: Callable[[Event, Contact, str, tuple[Done, ...]], None] | None
     crowded: Callable[[], bool]
     wall_clock: WallClock
-    new_id: Callable[[], UUID]
+    new_id: NewId
     figures: SourceFigures
     sessions: dict["Session", None] = field(default_factory=dict)  # in order of opening
 
@@ -78,7 +81,9 @@ class Source:
         """Close links that have been silent too long; called every second."""
         idle, first = now - self.limits.idle_s, now - self.limits.first_frame_s
         for session in list(self.sessions):
-            if session.last_heard < idle:
+            if session.paused:
+                session.read_on()  # the crowd for which it stopped may have gone without it
+            elif session.last_heard < idle:
                 session.close(CloseCause.IDLE)
             elif not session.frames and session.opened < first and not session.local:
                 session.close(CloseCause.LIMIT, "no frame in time")
@@ -88,9 +93,9 @@ class Session:
     """See the module's text. Every method is called on the loop and none blocks."""
 
     __slots__ = (
-        "_admitting", "_bytes_in", "_contact", "_decoder", "_device", "_held", "_junk", "_link",
-        "_outstanding", "_paused", "_source", "_timer", "_waiting", "closed", "frames",
-        "last_heard", "opened",
+        "_admitting", "_bytes_in", "_contact", "_decoder", "_device", "_ending", "_held", "_junk", "_link",
+        "_outstanding", "_source", "_stopping", "_timer", "_waiting", "closed", "frames",
+        "last_heard", "opened", "paused",
     )  # fmt: skip
 
     def __init__(self, source: Source, link: Link) -> None:
@@ -103,11 +108,13 @@ class Session:
         self._outstanding: deque[tuple[Event, bool, tuple[Done, ...]]] | None = None
         self._waiting: deque[tuple[Event, tuple[Done, ...]]] | None = None
         self._admitting: asyncio.Task[None] | None = None
+        self._ending: tuple[CloseCause, str, datetime] | None = None
         self._held: list[Done] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._junk = 0
         self._bytes_in = 0
-        self._paused = False
+        self.paused = False
+        self._stopping = False
         self.frames = 0
         self.closed = False
         self.opened = self.last_heard = asyncio.get_running_loop().time()
@@ -128,18 +135,19 @@ class Session:
         self.last_heard = asyncio.get_running_loop().time()
         self._bytes_in += len(data)
         self._source.figures.bytes_in += len(data)
+        if done is not None:
+            self._held = [*(self._held or ()), done]
         try:
             events = self._decoder.feed(data, self._source.wall_clock())
         except ProtocolError as error:
             self._lose_track(data, error)
             return
-        if done is not None:
-            self._held = [*(self._held or ()), done]
         if events:
             self._take(events)
         elif self._held is None:
             self._junk += len(data)
-            if self._junk > self._source.limits.bytes_without_frame:
+            limits = self._source.limits
+            if self._junk > max(limits.bytes_without_frame, self._decoder.max_frame_bytes):
                 self.close(CloseCause.LIMIT, "too many bytes without a frame")
                 return
         if self._decoder.silence_s is not None and self._timer is None and self._decoder.pending:
@@ -149,7 +157,7 @@ class Session:
 
     def boundary(self) -> None:
         """A datagram or message is whole. Streams that cross messages wait for silence instead."""
-        if not self.closed and self._decoder.silence_s is None:
+        if not self.closed and not self._decoder.spans_messages:
             self._flush()
 
     def lost(self, error: BaseException | None) -> None:
@@ -161,7 +169,7 @@ class Session:
     # what the gateway calls
 
     def close(self, cause: CloseCause, detail: str = "") -> None:
-        """End the conversation. What was submitted is still committed, but no longer answered."""
+        """End the conversation. What was read is still committed, but no longer answered."""
         if self.closed:
             return
         self.closed = True
@@ -172,30 +180,57 @@ class Session:
         if self in self._source.sessions:
             del self._source.sessions[self]
             self._source.figures.closed(self._link.info.network, cause)
-        self._waiting = None
+        self._ending = (cause, detail[:200], self._source.wall_clock())
+        if self._waiting is None:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        """The contact's last record, behind all that it brought."""
+        assert self._ending is not None
+        cause, detail, closed_at = self._ending
         if self._contact is not None:
             closed = ContactClosed(
                 contact=self._contact,
                 device=self._device,
-                closed_at=self._source.wall_clock(),
+                closed_at=closed_at,
                 cause=cause,
-                detail=detail[:200],
+                detail=detail,
                 frames=self.frames,
                 bytes_in=self._bytes_in,
             )
             self._source.submit(closed, None)
+
+    def stop_reading(self) -> None:
+        """Hear no more; what is owed is still answered."""
+        self.paused = self._stopping = True
+        self._link.pause()
+        if self._spooled and not self.closed:
+            self._flush()  # nobody will send again what the decoder still holds
+
+    def read_on(self) -> None:
+        """Hear the device again, unless there is still too much that it waits for."""
+        if self._waiting is None and not (self.closed or self._stopping or self._too_much()):
+            self.paused = False
+            self.last_heard = asyncio.get_running_loop().time()  # the silence was ours
+            self._link.resume()
 
     @property
     def busy(self) -> bool:
         """True while a device is owed an answer."""
         return bool(self._outstanding) or bool(self._waiting)
 
+    @property
+    def _answered_by_broker(self) -> bool:
+        return self._link.info.durability is Durability.BROKER
+
     # the way of an event
 
     def _lose_track(self, data: bytes, error: ProtocolError) -> None:
         """The stream makes no sense: keep its last bytes as evidence and close."""
         identity = self._device.identity if self._device else None
-        self._take([Rejected(raw=data[:MAX_KEPT_JUNK], device=identity, reason=str(error))])
+        self._take(
+            [Rejected(raw=data[:MAX_KEPT_JUNK], device=identity, reason=str(error))], last=True
+        )
         self.close(CloseCause.PROTOCOL, str(error))
 
     def _silence(self) -> None:
@@ -220,12 +255,15 @@ class Session:
         if events or self._held:
             self._take(events)
 
-    def _take(self, events: list[Event]) -> None:
-        """Send events on their way; what the link holds back is done with the last of them."""
+    def _take(self, events: list[Event], *, last: bool = False) -> None:
+        """Send events on their way; what the link holds back is done with the last of them.
+
+        `last`: the decoder has nothing more to say of what it was fed.
+        """
         dones: tuple[Done, ...] = ()
         if self._held is not None:
             # Bytes that the decoder still keeps belong to the newest message.
-            keep = self._held[-1:] if self._decoder.pending else []
+            keep = self._held[-1:] if self._decoder.pending and not last else []
             dones = tuple(self._held[: len(self._held) - len(keep)])
             self._held = keep or None
         if not events:
@@ -233,20 +271,20 @@ class Session:
                 done()
             return
         self._junk = 0
-        last = len(events) - 1
+        end = len(events) - 1
         for index, event in enumerate(events):
             self.frames += 1
             self._source.figures.count(event)
-            self._route(event, dones if index == last else ())
-        if not self._paused and self._too_much():
-            self._paused = True
+            device = event.device
+            datum = Datum.WGS84 if device is None else self._profile_of(device.ident).datum
+            self._route(event_to_wgs84(event, datum), dones if index == end else ())
+        if not self.paused and self._too_much() and not self._spooled:
+            self.paused = True
             self._link.pause()
 
     def _route(self, event: Event, dones: tuple[Done, ...]) -> None:
-        if self._source.spool is not None and self._link.info.durability is Durability.SPOOL:
-            self._source.spool(event, self._contact_now(), self._source.version)
-            for done in dones:
-                done()
+        if self._spooled and self._source.spool is not None:
+            self._source.spool(event, self._contact_now(), self._source.version, dones)
             return
         if self._waiting is not None:  # order is kept while a stranger is admitted
             self._waiting.append((event, dones))
@@ -267,18 +305,29 @@ class Session:
     def _admit(self, identity: DeviceIdentity, event: Event, dones: tuple[Done, ...]) -> None:
         self._waiting = deque([(event, dones)])
         self._link.pause()
-        self._paused = True
+        self.paused = True
         self._admitting = asyncio.get_running_loop().create_task(self._admitted(identity))
 
     async def _admitted(self, identity: DeviceIdentity) -> None:
         try:
             self._device = await self._source.directory.admit(identity, self._link.info.network)
         except (StorageUnavailable, QuarantineFull) as error:
-            for event, _ in self._waiting or ():
+            waiting, self._waiting = self._waiting, None
+            if isinstance(error, QuarantineFull) and self._answered_by_broker:
+                # Left unanswered it would hold up all others; its bytes are kept as nobody's.
+                for event, dones in waiting or ():
+                    self._submit(
+                        Rejected(raw=event.raw, device=None, reason=str(error)), None, dones
+                    )
+                self.read_on()
+                return
+            for event, _ in waiting or ():
                 self._answer(event, accepted=False)
             cause = (
                 CloseCause.STORAGE if isinstance(error, StorageUnavailable) else CloseCause.LIMIT
             )
+            if self.closed:
+                self._tell_end()
             self.close(cause, str(error))
             return
         waiting, self._waiting = self._waiting or deque(), None
@@ -287,15 +336,18 @@ class Session:
             if self._waiting is not None:  # another stranger behind the first: its turn comes
                 self._waiting.extend(waiting)
                 return
-        self._maybe_resume()
+        if self.closed:
+            self._tell_end()
+        self.read_on()
 
     def _submit(self, event: Event, device: Device | None, dones: tuple[Done, ...]) -> None:
-        entry = entry_of(
-            event,
-            device,
-            self._contact_now(),
-            self._source,
+        entry = Entry(
+            event=event,
+            device=device,
+            contact=self._contact_now(),
+            received_at=self._source.wall_clock(),
             durability=self._link.info.durability,
+            decoder=self._source.version,
         )
         if self._outstanding is None:
             self._outstanding = deque()
@@ -317,10 +369,10 @@ class Session:
         self._answer(event, accepted=receipt)
         for done in dones:
             done()
-        if self._decoder.finished and not self._outstanding and not self.closed:
+        if self._decoder.finished and not self.busy and not self.closed:
             self.close(CloseCause.PEER)
-        elif self._paused:
-            self._maybe_resume()
+        elif self.paused:
+            self.read_on()
 
     def _answer(self, event: Event, *, accepted: bool) -> None:
         if self.closed:
@@ -333,10 +385,10 @@ class Session:
         waiting = len(self._outstanding) if self._outstanding else 0
         return waiting > self._source.limits.outstanding or self._source.crowded()
 
-    def _maybe_resume(self) -> None:
-        if self._waiting is None and not self.closed and not self._too_much():
-            self._paused = False
-            self._link.resume()
+    @property
+    def _spooled(self) -> bool:
+        """It cannot be answered and does not wait for the database: holding it back is losing."""
+        return self._source.spool is not None and self._link.info.durability is Durability.SPOOL
 
     def _contact_now(self) -> Contact:
         if self._contact is None:
@@ -350,26 +402,3 @@ class Session:
                 strength=info.strength,
             )
         return self._contact
-
-
-def entry_of(
-    event: Event,
-    device: Device | None,
-    contact: Contact,
-    source: Source,
-    *,
-    durability: Durability,
-) -> Entry:
-    """What goes to the writer: the event in WGS-84, with all that is known around it."""
-    if device is not None and isinstance(event, Report):
-        profile = source.directory.profile(source.protocol, device.identity.ident, source.profile)
-        if profile.datum is not Datum.WGS84:
-            event = replace(event, fixes=tuple(to_wgs84(fix, profile.datum) for fix in event.fixes))
-    return Entry(
-        event=event,
-        device=device,
-        contact=contact,
-        received_at=source.wall_clock(),
-        durability=durability,
-        decoder=source.version,
-    )

@@ -1,0 +1,102 @@
+"""The bare loop: the same sockets, the same decoder, COPY and commit, and nothing else.
+
+`python -m cli.load.bare PORT URL`. No register, no archive, no idempotence, no live state, no
+limits: the floor under every gateway of this kind, against which ours is measured.
+"""
+
+import asyncio
+from typing import Any
+
+import click
+import psycopg
+import uvloop
+from protocols.gt06 import Decoder
+
+from gateway.clock import system_clock
+from model import Event, Report
+
+TABLE = """
+    create table if not exists bare_position (
+        device int, time timestamptz, valid boolean, latitude float8, longitude float8,
+        speed float8, course float8, satellites int
+    )
+"""
+COPY = "copy bare_position from stdin (format binary)"
+TYPES = ["int4", "timestamptz", "bool", "float8", "float8", "float8", "float8", "int4"]
+
+
+class Device(asyncio.Protocol):
+    """One connection; a login is answered at once, a fix after its commit."""
+
+    def __init__(self, queue: list[tuple["Device", Event]], wake: asyncio.Event) -> None:
+        self._queue = queue
+        self._wake = wake
+        self._decoder = Decoder()
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        for event in self._decoder.feed(data, system_clock()):
+            if isinstance(event, Report):
+                self._queue.append((self, event))
+                self._wake.set()
+            else:
+                self.answer(event)
+
+    def answer(self, event: Event) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(self._decoder.reply_to(event, accepted=True, now=system_clock()))
+
+
+async def commit(connection: Any, batch: list[tuple[Device, Event]]) -> None:
+    async with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+        copy.set_types(TYPES)
+        for _, event in batch:
+            if isinstance(event, Report):
+                for fix in event.fixes:
+                    await copy.write_row(
+                        (
+                            1,
+                            fix.time,
+                            fix.valid,
+                            fix.latitude_deg,
+                            fix.longitude_deg,
+                            fix.speed_mps,
+                            fix.course_deg,
+                            fix.satellites,
+                        )
+                    )
+    await connection.commit()
+
+
+async def serve(port: int, url: str) -> None:
+    queue: list[tuple[Device, Event]] = []
+    wake = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(TABLE)
+        await connection.commit()
+        await loop.create_server(lambda: Device(queue, wake), "127.0.0.1", port, backlog=4096)
+        while True:
+            await wake.wait()
+            wake.clear()
+            await asyncio.sleep(0)
+            batch, queue[:] = list(queue), []
+            if batch:
+                await commit(connection, batch)
+                for device, event in batch:
+                    device.answer(event)
+
+
+@click.command()
+@click.argument("port", type=int)
+@click.argument("url")
+def main(port: int, url: str) -> None:
+    """Serve until killed."""
+    uvloop.run(serve(port, url))
+
+
+if __name__ == "__main__":
+    main()
