@@ -1,9 +1,10 @@
-"""What makes two fixes the same fix."""
+"""What makes two fixes the same fix, and two events the same event."""
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from struct import Struct
 
-from model.records import Fix
+from model.records import Event, Fix, Report, Scalar, Status
 
 _NUMBERS = Struct("<?7d")
 _ABSENT = -1e300  # outside every field's range
@@ -18,7 +19,7 @@ def fix_digest(fix: Fix) -> int:
     marked as stored: those fields stay out. Two fixes of one second that differ in anything
     else are two fixes.
     """
-    numbers = _NUMBERS.pack(
+    content = _NUMBERS.pack(
         fix.valid,
         fix.latitude_deg,
         fix.longitude_deg,
@@ -29,7 +30,36 @@ def fix_digest(fix: Fix) -> int:
         _ABSENT if fix.satellites is None else fix.satellites,
     )
     if fix.telemetry:
-        said = [f"{k}={v!r}" for k, v in fix.telemetry.items() if k not in VOLATILE]
+        content += _said(fix.telemetry)
+    return _digest(content)
+
+
+def event_digest(event: Event) -> int:
+    """Likewise for what an event says beside its fixes."""
+    match event:
+        case Report():
+            content = ",".join(sorted(event.alarms)).encode()
+        case Status():
+            heard = ascii((sorted(event.alarms), event.cells, event.wifi)).encode()
+            content = heard + _said(event.telemetry)
+        case _:
+            content = event.raw
+    return _digest(content)
+
+
+def _digest(content: bytes) -> int:
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little", signed=True)
+
+
+def _said(telemetry: Mapping[str, Scalar]) -> bytes:
+    try:
+        said = [f"{k}={v!r}" for k, v in telemetry.items() if k not in VOLATILE]
         said.sort()
-        numbers += "\n".join(said).encode()
-    return int.from_bytes(blake2b(numbers, digest_size=8).digest(), "little", signed=True)
+        return "\n".join(said).encode()
+    except ValueError:  # half a surrogate pair in a name, an integer of thousands of digits
+        said = [
+            f"{k!a}={v:x}" if isinstance(v, int) else f"{k!a}={v!a}"
+            for k, v in telemetry.items()
+            if k not in VOLATILE
+        ]
+        return "\n".join(sorted(said)).encode()

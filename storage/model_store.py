@@ -11,6 +11,8 @@ from uuid import UUID
 from model import DeviceIdentity, Fix, Report, fault
 from model.device import ContactClosed, Device, DevicePolicy, DeviceState, Entry, Item
 from storage.digest import fix_digest
+from storage.events import EventRow, event_row
+from storage.plausible import why_absurd
 from storage.store import QuarantineFull
 
 
@@ -19,8 +21,11 @@ class ModelStore:
 
     def __init__(self, *, max_quarantined: int = 1000) -> None:
         self.positions: dict[tuple[int, datetime, int], Fix] = {}
+        self.quarantined: dict[tuple[int, datetime, int], Fix] = {}  # of absurd times
         self.inserts: Counter[tuple[int, datetime, int]] = Counter()
         self.frames: list[Entry] = []
+        self.events: dict[tuple[int | None, datetime, str, int], EventRow] = {}
+        self.contacts: dict[UUID, int | None] = {}  # with the device each is of
         self.closed: dict[UUID, ContactClosed] = {}
         self.latest: dict[int, Fix] = {}
         self.dirty: set[tuple[int, date]] = set()
@@ -35,13 +40,22 @@ class ModelStore:
     def apply(self, items: Sequence[Item]) -> None:
         """The transaction itself: all of it or, for whoever does not call, nothing."""
         for item in items:
+            contact, device = item.contact.id, item.device
+            if self.contacts.get(contact) is None:
+                self.contacts[contact] = None if device is None else device.id
             if isinstance(item, ContactClosed):
-                self.closed[item.contact.id] = item
+                self.closed[contact] = item
                 continue
             self.frames.append(item)
-            if item.device is not None and isinstance(item.event, Report):
+            if (event := event_row(item, len(self.frames))) is not None:
+                self.events.setdefault(event.key, event)
+            if device is not None and isinstance(item.event, Report):
                 for fix in item.event.fixes:
-                    self._insert(item.device, fix)
+                    if why_absurd(fix.time, item.received_at) is None:
+                        self._insert(device, fix)
+                    else:
+                        key = (device.id, fix.time, fix_digest(fix))
+                        self.quarantined.setdefault(key, fix)
 
     def _insert(self, device: Device, fix: Fix) -> None:
         key = (device.id, fix.time, fix_digest(fix))

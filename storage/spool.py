@@ -3,9 +3,15 @@
 Segments of records, each `length u32, crc32 u32, payload`, and a cursor that says how far the
 database has them. A torn last record (power cut while writing) is cut off at the next start.
 The cursor may lag after a crash: what is then committed again changes nothing.
+
+A new process never appends to a segment that another left. What follows the last synced byte
+there is worth nothing after a failed fsync or a power cut, and the cursor may point behind it:
+records written there later could be passed over.
 """
 
+import errno
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +21,11 @@ from typing import Protocol
 from model import fault
 
 _HEAD = Struct("<II")
+_SEED = 0x7472756C  # of the checksum: zeros that a power cut leaves must not read as a record
 _NAME = "{:012d}.spool"
 _CURSOR = "cursor"
+_STORED_CURSOR = re.compile(rb"(\d+) (\d+)\n")  # the end mark shows that it is whole
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SpoolBroken(Exception):
@@ -115,9 +124,12 @@ class Spool:
         self._read_at = self._stored_cursor()
         for name in self._segments:
             self._cut_torn_tail(name)
-        if not self._segments:
-            self._segments = [_NAME.format(self._read_at[0] + 1)]
-            self._read_at = (self._read_at[0] + 1, 0)
+        # The cursor may be ahead of the files: a power cut can take a segment and leave it.
+        at, _ = self._read_at
+        newest = max([at, *map(_number, self._segments)])
+        self._segments.append(_NAME.format(newest + 1))
+        if _NAME.format(at) not in self._segments:
+            self._read_at = (min(n for n in map(_number, self._segments) if n > at), 0)
         self._dirty = False
 
     @property
@@ -127,8 +139,11 @@ class Spool:
         return sum(self._size(name) for name in self._segments if _number(name) >= number) - offset
 
     def append(self, payloads: list[bytes]) -> None:
-        """Write records, not yet safe. Raises SpoolFull, and OSError where the disk refuses."""
-        data = b"".join(_HEAD.pack(len(p), zlib.crc32(p)) + p for p in payloads)
+        """Write records, not yet safe: all of them or none.
+
+        Raises SpoolFull, also where the disk has no room, and OSError where it refuses.
+        """
+        data = b"".join(_HEAD.pack(len(p), zlib.crc32(p, _SEED)) + p for p in payloads)
         if self.backlog_bytes + len(data) > self._max_bytes:
             raise SpoolFull(f"the spool holds its limit of {self._max_bytes} bytes")
         name = self._segments[-1]
@@ -140,9 +155,11 @@ class Spool:
             before = 0
         try:
             self._disk.append(name, data)
-        except OSError:
+        except OSError as error:
             # Half a record must not stay in front of what comes later.
             self._disk.truncate(name, before)
+            if error.errno in _NO_ROOM:
+                raise SpoolFull(f"no room on the disk: {error}") from error
             raise
         self._dirty = True
 
@@ -177,7 +194,12 @@ class Spool:
         """Everything before `cursor` is in the database."""
         self._read_at = cursor
         fault("spool.before_release")
-        self._disk.replace(_CURSOR, f"{cursor[0]} {cursor[1]}".encode())
+        try:
+            self._disk.replace(_CURSOR, b"%d %d\n" % cursor)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            # The cursor lags, which harms nothing; removing segments is what makes room.
         for name in [n for n in self._segments[:-1] if _number(n) < cursor[0]]:
             self._disk.remove(name)
             self._segments.remove(name)
@@ -186,13 +208,11 @@ class Spool:
         first = _number(self._segments[0]) if self._segments else 0
         if _CURSOR not in self._disk.names():
             return first, 0
-        try:
-            number, offset = map(int, self._disk.read(_CURSOR, 0, 64).split())
-        except ValueError:  # torn: start from the oldest segment, committing again is harmless
+        stored = _STORED_CURSOR.fullmatch(self._disk.read(_CURSOR, 0, 64))
+        # A torn cursor starts from the oldest segment: committing again is harmless.
+        if stored is None or int(stored[1]) < first:
             return first, 0
-        if number < first:
-            return first, 0
-        return number, offset
+        return int(stored[1]), int(stored[2])
 
     def _cut_torn_tail(self, name: str) -> None:
         size = self._size(name)
@@ -225,7 +245,7 @@ def _walk(data: bytes) -> Iterator[tuple[bytes, int]]:
         if end > len(data):
             return
         payload = data[at + _HEAD.size : end]
-        if zlib.crc32(payload) != checksum:
+        if zlib.crc32(payload, _SEED) != checksum:
             return
         yield payload, end
         at = end

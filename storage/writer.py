@@ -16,6 +16,8 @@ from storage.store import StorageUnavailable, Store
 Settled = Callable[[bool], None]
 """Told once: True when the item is durable, False when it is not known to be."""
 
+MAX_KEPT = 10_000
+
 
 @dataclass(slots=True)
 class WriterFigures:
@@ -34,6 +36,7 @@ class Writer:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._queue: deque[tuple[Item, Settled | None]] = deque()
+        self._kept: deque[Item] = deque(maxlen=MAX_KEPT)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -49,7 +52,11 @@ class Writer:
         return len(self._queue) >= self._max_queue
 
     def submit(self, item: Item, settled: Settled | None = None) -> None:
-        """Queue `item`; `settled` is called from the loop once its fate is known."""
+        """Queue `item`; `settled` is called from the loop once its fate is known.
+
+        What nobody waits for (the end of a contact) is kept through an outage, the newest
+        MAX_KEPT of it, and goes with the next commit that succeeds.
+        """
         self._queue.append((item, settled))
         if len(self._queue) == 1:
             self._idle.clear()
@@ -62,12 +69,15 @@ class Writer:
             await self._wake.wait()
             # One turn of the loop, so that what arrived together is committed together.
             await asyncio.sleep(0)
-            batch = self._take()
+            batch, kept = self._take(), list(self._kept)
+            self._kept.clear()
             fault("writer.before_commit")
             begun = loop.time()
             try:
-                await self._store.commit([item for item, _ in batch])
+                await self._store.commit([*kept, *(item for item, _ in batch)])
             except StorageUnavailable:
+                self._kept.extend(kept)
+                self._kept.extend(item for item, settled in batch if settled is None)
                 self._settle(batch, durable=False)
                 self.figures.failed += len(batch)
             else:
@@ -82,7 +92,13 @@ class Writer:
                 self._idle.set()
 
     async def drained(self) -> None:
-        """Return when nothing is queued and nothing is being committed."""
+        """Return when nothing is queued and nothing is being committed.
+
+        What was kept through an outage gets one more commit.
+        """
+        if self._kept:
+            self._idle.clear()
+            self._wake.set()
         await self._idle.wait()
 
     def _take(self) -> list[tuple[Item, Settled | None]]:
