@@ -185,10 +185,10 @@ class Session:
             self._tell_end()
 
     def _tell_end(self) -> None:
-        """The contact's last record, behind all that it brought."""
-        assert self._ending is not None
-        cause, detail, closed_at = self._ending
-        if self._contact is not None:
+        """The contact's last record, once it is over and behind all that it brought."""
+        if self._ending is not None and self._contact is not None:
+            cause, detail, closed_at = self._ending
+            self._ending = None
             closed = ContactClosed(
                 contact=self._contact,
                 device=self._device,
@@ -312,33 +312,28 @@ class Session:
         try:
             self._device = await self._source.directory.admit(identity, self._link.info.network)
         except (StorageUnavailable, QuarantineFull) as error:
-            waiting, self._waiting = self._waiting, None
-            if isinstance(error, QuarantineFull) and self._answered_by_broker:
-                # Left unanswered it would hold up all others; its bytes are kept as nobody's.
-                for event, dones in waiting or ():
-                    self._submit(
-                        Rejected(raw=event.raw, device=None, reason=str(error)), None, dones
-                    )
-                self.read_on()
-                return
-            for event, _ in waiting or ():
-                self._answer(event, accepted=False)
-            cause = (
-                CloseCause.STORAGE if isinstance(error, StorageUnavailable) else CloseCause.LIMIT
-            )
-            if self.closed:
-                self._tell_end()
-            self.close(cause, str(error))
-            return
-        waiting, self._waiting = self._waiting or deque(), None
-        while waiting:
-            self._route(*waiting.popleft())
-            if self._waiting is not None:  # another stranger behind the first: its turn comes
-                self._waiting.extend(waiting)
-                return
-        if self.closed:
-            self._tell_end()
+            self._turned_away(error)
+        else:
+            waiting, self._waiting = self._waiting or deque(), None
+            while waiting:
+                self._route(*waiting.popleft())
+                if self._waiting is not None:  # another stranger behind the first: its turn comes
+                    self._waiting.extend(waiting)
+                    return
+        self._tell_end()
         self.read_on()
+
+    def _turned_away(self, error: StorageUnavailable | QuarantineFull) -> None:
+        waiting, self._waiting = self._waiting or deque(), None
+        if isinstance(error, QuarantineFull) and self._answered_by_broker:
+            # Left unanswered it would hold up all others; its bytes are kept as nobody's.
+            for event, dones in waiting:
+                self._submit(Rejected(raw=event.raw, device=None, reason=str(error)), None, dones)
+            return
+        for event, _ in waiting:
+            self._answer(event, accepted=False)
+        away = isinstance(error, StorageUnavailable)
+        self.close(CloseCause.STORAGE if away else CloseCause.LIMIT, str(error))
 
     def _submit(self, event: Event, device: Device | None, dones: tuple[Done, ...]) -> None:
         entry = Entry(

@@ -22,6 +22,11 @@ def causes(store: GateStore) -> list[CloseCause]:
     return [closed.cause for closed in store.closed.values()]
 
 
+def request(at_s: int, header: str = "") -> bytes:
+    query = f"id={ME}&timestamp={at_s}&lat=1.5&lon=2.5"
+    return f"GET /?{query} HTTP/1.1\r\nHost: h\r\n{header}\r\n".encode()
+
+
 @virtual
 async def test_the_receipt_waits_for_the_commit():
     rig = await Rig().start()
@@ -346,6 +351,34 @@ async def test_draining_spools_what_the_decoder_still_holds():
     assert len(rig.disk.safe) == 1
 
 
+@virtual
+async def test_silence_ends_a_message_and_only_silence():
+    rig = await Rig(protocol="quiet").start()
+    link = rig.link(ident=ME)
+    report = said(1)
+    for part in (report[:5], report[5:9], report[9:]):
+        await asyncio.sleep(0.4)
+        link.send(part)
+    await asyncio.sleep(0.4)
+    assert rig.store.frames == []
+    await asyncio.sleep(0.2)
+    (entry,) = rig.store.frames
+    assert entry.event.raw == report
+    await asyncio.sleep(10)
+    assert len(rig.store.frames) == 1
+
+
+@virtual
+async def test_a_link_closed_before_its_silence_is_left_alone():
+    rig = await Rig(protocol="quiet").start()
+    link = rig.link(ident=ME)
+    link.send(said(1))
+    link.hang_up()
+    await asyncio.sleep(5)
+    assert len(rig.store.frames) == 1
+    assert len(rig.store.closed) == 1
+
+
 # what one peer may cost
 
 
@@ -546,12 +579,26 @@ async def test_draining_gives_up_on_a_database_that_does_not_answer():
 async def test_a_request_that_ends_its_connection_is_answered_first():
     rig = await Rig(protocol="osmand").start()
     link = rig.link()
-    query = f"id={ME}&timestamp=1772366400&lat=1.5&lon=2.5"
-    link.send(f"GET /?{query} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+    link.send(request(1_772_366_400, "Connection: close\r\n"))
     await asyncio.sleep(1)
     assert link.written.startswith(b"HTTP/1.1 200 ")
     assert not link.open
     assert causes(rig.store) == [CloseCause.PEER]
+
+
+@pytest.mark.parametrize("known", [True, False])
+@virtual
+async def test_a_refusal_that_the_protocol_can_express_is_said_before_the_link_ends(known):
+    rig = await Rig(protocol="osmand").start()
+    if known:
+        rig.link().send(request(1_772_366_400))
+        await asyncio.sleep(1)
+    rig.store.away = True
+    link = rig.link()
+    link.send(request(1_772_366_401))
+    await asyncio.sleep(1)
+    assert link.written.startswith(b"HTTP/1.1 503 ")
+    assert not link.open
 
 
 @virtual

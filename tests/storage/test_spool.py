@@ -118,6 +118,43 @@ def test_a_torn_last_record_is_cut_off(tmp_path, cut):
     disk.close()
 
 
+def test_a_restart_reads_on_from_what_was_released(disk):
+    spool = Spool(disk, segment_bytes=40)
+    for n in range(6):
+        spool.append([b"record %d" % n])
+        spool.sync()
+    records, cursor = spool.read(40)
+    spool.release(cursor)
+    assert records[0] == b"record 0"
+    rest = [b"record %d" % n for n in range(len(records), 6)]
+    assert drain(Spool(disk, segment_bytes=40)) == rest
+    assert drain(Spool(disk, segment_bytes=40)) == []
+
+
+def test_a_cursor_from_before_the_oldest_segment_starts_there(disk):
+    spool = Spool(disk, segment_bytes=40)
+    for n in range(6):
+        spool.append([b"record %d" % n])
+        spool.sync()
+    names = [name for name in disk.names() if name.endswith(".spool")]
+    disk.remove(names[0])
+    disk.replace("cursor", b"%d 1\n" % int(names[0].removesuffix(".spool")))
+    again = Spool(disk, segment_bytes=40)
+    waiting = sum(disk.size(name) for name in names[1:])
+    assert again.backlog_bytes == waiting
+    assert drain(again)[-1] == b"record 5"
+
+
+def test_what_waits_is_counted_without_a_torn_tail(disk):
+    spool = Spool(disk)
+    spool.append([b"good"])
+    spool.sync()
+    whole = spool.backlog_bytes
+    (name,) = disk.names()
+    disk.append(name, b"torn")
+    assert Spool(disk).backlog_bytes == whole == 12
+
+
 # on a disk that fails
 
 
