@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import protocols
 from gateway.errors import ConfigError
-from gateway.session import Limits
+from gateway.source import Limits
 from model.device import DevicePolicy
 from protocols.base import DeviceProfile
 from storage.maintenance import Retention

@@ -12,7 +12,8 @@ import logging
 from gateway.clock import WallClock
 from gateway.directory import Directory
 from gateway.metrics import SourceFigures
-from gateway.session import Limits, NewId, Source
+from gateway.session import Session
+from gateway.source import Limits, NewId, Source
 from gateway.spooling import SpoolDesk
 from model.device import CloseCause, DevicePolicy
 from protocols import load
@@ -72,6 +73,7 @@ class Core:
             profile=profile or DeviceProfile(),
             limits=limits or Limits(),
             directory=self.directory,
+            converse=Session,
             submit=self.writer.submit,
             spool=None if self.desk is None else self.desk.put,
             crowded=lambda: self.writer.crowded,

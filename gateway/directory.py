@@ -1,12 +1,15 @@
 """Who is who: the register in memory, the policy for strangers, and the slowing down of guessers."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 
 from model import DeviceIdentity
 from model.device import Device, DevicePolicy, DeviceState
 from protocols.base import Checksum, Datum, DeviceProfile, SpeedUnit
 from storage.store import Store
+
+log = logging.getLogger(__name__)
 
 _DEFAULT = DeviceProfile()
 _MAX_NETWORKS = 10_000
@@ -21,6 +24,10 @@ def profile_from(settings: dict[str, str], default: DeviceProfile = _DEFAULT) ->
         speed_unit=SpeedUnit(settings.get("speed_unit", default.speed_unit)),
         secret=settings.get("secret", default.secret),
     )
+
+
+def _named(identity: DeviceIdentity) -> tuple[str, str]:
+    return identity.protocol, identity.ident
 
 
 class Directory:
@@ -47,11 +54,16 @@ class Directory:
         """Read the register anew. Raises StorageUnavailable."""
         self._fresh = {}
         devices = {device.identity: device for device in await self._store.devices()}
-        self._profiles = {
-            (identity.protocol, identity.ident): profile_from(dict(device.settings))
-            for identity, device in devices.items()
-            if device.settings
-        }
+        profiles = {}
+        for identity, device in devices.items():
+            if device.settings:
+                try:
+                    profile = profile_from(dict(device.settings))
+                except ValueError as error:  # one row's fault must not cost the others
+                    log.warning("settings of %s %s: %s", *_named(identity), error)
+                    continue
+                profiles[_named(identity)] = profile
+        self._profiles = profiles
         self._devices = {**self._fresh, **devices}
 
     def get(self, identity: DeviceIdentity) -> Device | None:
@@ -59,7 +71,7 @@ class Directory:
         return self._devices.get(identity)
 
     def profile(self, protocol: str, ident: str, default: DeviceProfile) -> DeviceProfile:
-        return self._profiles.get((protocol, ident), default)
+        return self._profiles.get((protocol, ident), default) if self._profiles else default
 
     async def admit(self, identity: DeviceIdentity, network: str) -> Device:
         """The device of an identity that `get` does not know.

@@ -25,7 +25,7 @@ from gateway.config import Config, SourceConfig, parse_listen
 from gateway.core import Core
 from gateway.errors import ConfigError, StartError
 from gateway.metrics import GatewayCollector
-from gateway.session import Source
+from gateway.source import Source
 from gateway.supervisor import Report
 from gateway.transports import mqtt, serial, tcp, udp
 from model.device import Durability

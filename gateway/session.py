@@ -7,111 +7,48 @@ so that an idle connection costs little.
 """
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
-from gateway.clock import WallClock
 from gateway.datum import event_to_wgs84
-from gateway.directory import Directory
 from gateway.link import Done, Link
-from gateway.metrics import SourceFigures
+from gateway.source import Source
 from model import Event, Rejected, Report, fault
-from model.device import CloseCause, Contact, ContactClosed, Device, Durability, Entry, Item
+from model.device import CloseCause, Contact, ContactClosed, Device, Durability, Entry
 from model.records import DeviceIdentity
-from protocols.base import Datum, Decoder, DeviceProfile, ProtocolError
+from protocols.base import Datum, ProtocolError
 from storage.store import QuarantineFull, StorageUnavailable
 
-log = logging.getLogger(__name__)
-
-NewId = Callable[[], UUID]
-
 MAX_KEPT_JUNK = 4096  # bytes of an unreadable stream that are archived
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one peer may cost."""
-
-    idle_s: float = 600.0  # silence after which a link is closed
-    first_frame_s: float = 30.0  # time to say something readable
-    bytes_without_frame: int = 65_536
-    outstanding: int = 2_000  # events of one link that wait for their commit
-    connections: int = 50_000
-    connections_per_address: int = 2_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What all sessions of one configured source share."""
-
-    name: str
-    protocol: str
-    decoder: type[Decoder]
-    version: str  # of the decoder, archived with every frame
-    profile: DeviceProfile  # for devices that have no settings of their own
-    limits: Limits
-    directory: Directory
-    submit: Callable[[Item, Callable[[bool], None] | None], None]
-    spool: Callable[[Event, Contact, str, tuple[Done, ...]], None] | None
-    crowded: Callable[[], bool]
-    wall_clock: WallClock
-    new_id: NewId
-    figures: SourceFigures
-    sessions: dict["Session", None] = field(default_factory=dict)  # in order of opening
-
-    def accept(self, link: Link) -> "Session":
-        """A new link; refused ones are closed at once."""
-        session = Session(self, link)
-        network = link.info.network
-        if len(self.sessions) >= self.limits.connections or (
-            network and self.figures.connections[network] >= self.limits.connections_per_address
-        ):
-            self.figures.refused += 1
-            session.close(CloseCause.LIMIT)
-            return session
-        self.sessions[session] = None
-        self.figures.opened(network)
-        return session
-
-    def sweep(self, now: float) -> None:
-        """Close links that have been silent too long; called every second."""
-        idle, first = now - self.limits.idle_s, now - self.limits.first_frame_s
-        for session in list(self.sessions):
-            if session.paused:
-                session.read_on()  # the crowd for which it stopped may have gone without it
-            elif session.last_heard < idle:
-                session.close(CloseCause.IDLE)
-            elif not session.frames and session.opened < first and not session.local:
-                session.close(CloseCause.LIMIT, "no frame in time")
 
 
 class Session:
     """See the module's text. Every method is called on the loop and none blocks."""
 
     __slots__ = (
-        "_admitting", "_bytes_in", "_contact", "_decoder", "_device", "_ending", "_held", "_junk", "_link",
-        "_outstanding", "_source", "_stopping", "_timer", "_waiting", "closed", "frames",
-        "last_heard", "opened", "paused",
+        "_admitting", "_bytes_in", "_contact", "_decoder", "_device", "_ending", "_held",
+        "_identity", "_junk", "_link", "_outstanding", "_rejected", "_source", "_spooled",
+        "_stopping", "_timer", "_waiting", "closed", "frames", "last_heard", "opened", "paused",
     )  # fmt: skip
 
     def __init__(self, source: Source, link: Link) -> None:
         self._source = source
         self._link = link
         info = link.info
-        self._decoder = source.decoder(ident=info.ident, profile_of=self._profile_of)
+        self._decoder = source.decoder(ident=info.ident, profile_of=source.profile_of)
+        # It cannot be answered and does not wait for the database: holding it back is losing.
+        self._spooled = source.spool is not None and info.durability is Durability.SPOOL
         self._device: Device | None = None
+        self._identity: DeviceIdentity | None = None  # that `_device` was found by
         self._contact: Contact | None = None
         self._outstanding: deque[tuple[Event, bool, tuple[Done, ...]]] | None = None
-        self._waiting: deque[tuple[Event, tuple[Done, ...]]] | None = None
+        self._waiting: deque[tuple[Event, datetime, tuple[Done, ...]]] | None = None
         self._admitting: asyncio.Task[None] | None = None
         self._ending: tuple[CloseCause, str, datetime] | None = None
         self._held: list[Done] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._junk = 0
+        self._rejected = 0
         self._bytes_in = 0
         self.paused = False
         self._stopping = False
@@ -124,9 +61,6 @@ class Session:
         """A link without a peer that could be hostile: it may be silent from the start."""
         return not self._link.info.network
 
-    def _profile_of(self, ident: str) -> DeviceProfile:
-        return self._source.directory.profile(self._source.protocol, ident, self._source.profile)
-
     # what the link calls
 
     def received(self, data: bytes, done: Done | None = None) -> None:
@@ -137,13 +71,14 @@ class Session:
         self._source.figures.bytes_in += len(data)
         if done is not None:
             self._held = [*(self._held or ()), done]
+        now = self._source.wall_clock()  # one reading: redecode has it as the time of arrival
         try:
-            events = self._decoder.feed(data, self._source.wall_clock())
+            events = self._decoder.feed(data, now)
         except ProtocolError as error:
             self._lose_track(data, error)
             return
         if events:
-            self._take(events)
+            self._take(events, now)
         elif self._held is None:
             self._junk += len(data)
             limits = self._source.limits
@@ -177,9 +112,7 @@ class Session:
             self._timer.cancel()
             self._timer = None
         self._link.close()
-        if self in self._source.sessions:
-            del self._source.sessions[self]
-            self._source.figures.closed(self._link.info.network, cause)
+        self._source.ended(self, self._link.info.network, cause)
         self._ending = (cause, detail[:200], self._source.wall_clock())
         if self._waiting is None:
             self._tell_end()
@@ -228,9 +161,8 @@ class Session:
     def _lose_track(self, data: bytes, error: ProtocolError) -> None:
         """The stream makes no sense: keep its last bytes as evidence and close."""
         identity = self._device.identity if self._device else None
-        self._take(
-            [Rejected(raw=data[:MAX_KEPT_JUNK], device=identity, reason=str(error))], last=True
-        )
+        rejected = Rejected(raw=data[:MAX_KEPT_JUNK], device=identity, reason=str(error))
+        self._take([rejected], self._source.wall_clock(), last=True)
         self.close(CloseCause.PROTOCOL, str(error))
 
     def _silence(self) -> None:
@@ -247,15 +179,16 @@ class Session:
         self._flush()
 
     def _flush(self) -> None:
+        now = self._source.wall_clock()
         try:
-            events = self._decoder.flush(self._source.wall_clock())
+            events = self._decoder.flush(now)
         except ProtocolError as error:
             self._lose_track(b"", error)
             return
         if events or self._held:
-            self._take(events)
+            self._take(events, now)
 
-    def _take(self, events: list[Event], *, last: bool = False) -> None:
+    def _take(self, events: list[Event], now: datetime, *, last: bool = False) -> None:
         """Send events on their way; what the link holds back is done with the last of them.
 
         `last`: the decoder has nothing more to say of what it was fed.
@@ -271,39 +204,48 @@ class Session:
                 done()
             return
         self._junk = 0
-        end = len(events) - 1
-        for index, event in enumerate(events):
+        source = self._source
+        end = events[-1]
+        for event in events:
             self.frames += 1
-            self._source.figures.count(event)
-            device = event.device
-            datum = Datum.WGS84 if device is None else self._profile_of(device.ident).datum
-            self._route(event_to_wgs84(event, datum), dones if index == end else ())
-        if not self.paused and self._too_much() and not self._spooled:
+            source.figures.count(event)
+            self._rejected = self._rejected + 1 if isinstance(event, Rejected) else 0
+            identity = event.device
+            if identity is not None:
+                datum = source.profile_of(identity.ident).datum
+                if datum is not Datum.WGS84:
+                    self._route(event_to_wgs84(event, datum), now, dones if event is end else ())
+                    continue
+            self._route(event, now, dones if event is end else ())
+        if self._rejected > source.limits.rejected_in_row and not self.local:
+            self.close(CloseCause.LIMIT, "too many frames that nobody can read")
+        elif not self.paused and self._too_much() and not self._spooled:
             self.paused = True
             self._link.pause()
 
-    def _route(self, event: Event, dones: tuple[Done, ...]) -> None:
+    def _route(self, event: Event, now: datetime, dones: tuple[Done, ...]) -> None:
         if self._spooled and self._source.spool is not None:
-            self._source.spool(event, self._contact_now(), self._source.version, dones)
+            self._source.spool(event, now, self._contact_now(), self._source.version, dones)
             return
         if self._waiting is not None:  # order is kept while a stranger is admitted
-            self._waiting.append((event, dones))
+            self._waiting.append((event, now, dones))
             return
         identity = event.device
         if identity is None:
-            self._submit(event, None, dones)
+            self._submit(event, now, None, dones)
             return
-        device = self._device
-        if device is None or device.identity != identity:
+        if identity is not self._identity and identity != self._identity:
             device = self._source.directory.get(identity)
             if device is None:
-                self._admit(identity, event, dones)
+                self._admit(identity, event, now, dones)
                 return
-            self._device = device
-        self._submit(event, device, dones)
+            self._device, self._identity = device, identity
+        self._submit(event, now, self._device, dones)
 
-    def _admit(self, identity: DeviceIdentity, event: Event, dones: tuple[Done, ...]) -> None:
-        self._waiting = deque([(event, dones)])
+    def _admit(
+        self, identity: DeviceIdentity, event: Event, now: datetime, dones: tuple[Done, ...]
+    ) -> None:
+        self._waiting = deque([(event, now, dones)])
         self._link.pause()
         self.paused = True
         self._admitting = asyncio.get_running_loop().create_task(self._admitted(identity))
@@ -311,6 +253,7 @@ class Session:
     async def _admitted(self, identity: DeviceIdentity) -> None:
         try:
             self._device = await self._source.directory.admit(identity, self._link.info.network)
+            self._identity = identity
         except (StorageUnavailable, QuarantineFull) as error:
             self._turned_away(error)
         else:
@@ -327,20 +270,23 @@ class Session:
         waiting, self._waiting = self._waiting or deque(), None
         if isinstance(error, QuarantineFull) and self._answered_by_broker:
             # Left unanswered it would hold up all others; its bytes are kept as nobody's.
-            for event, dones in waiting:
-                self._submit(Rejected(raw=event.raw, device=None, reason=str(error)), None, dones)
+            for event, now, dones in waiting:
+                refused = Rejected(raw=event.raw, device=None, reason=str(error))
+                self._submit(refused, now, None, dones)
             return
-        for event, _ in waiting:
+        for event, _, _ in waiting:
             self._answer(event, accepted=False)
         away = isinstance(error, StorageUnavailable)
         self.close(CloseCause.STORAGE if away else CloseCause.LIMIT, str(error))
 
-    def _submit(self, event: Event, device: Device | None, dones: tuple[Done, ...]) -> None:
+    def _submit(
+        self, event: Event, now: datetime, device: Device | None, dones: tuple[Done, ...]
+    ) -> None:
         entry = Entry(
             event=event,
             device=device,
-            contact=self._contact_now(),
-            received_at=self._source.wall_clock(),
+            contact=self._contact or self._contact_now(),
+            received_at=now,
             durability=self._link.info.durability,
             decoder=self._source.version,
         )
@@ -379,11 +325,6 @@ class Session:
     def _too_much(self) -> bool:
         waiting = len(self._outstanding) if self._outstanding else 0
         return waiting > self._source.limits.outstanding or self._source.crowded()
-
-    @property
-    def _spooled(self) -> bool:
-        """It cannot be answered and does not wait for the database: holding it back is losing."""
-        return self._source.spool is not None and self._link.info.durability is Durability.SPOOL
 
     def _contact_now(self) -> Contact:
         if self._contact is None:

@@ -58,7 +58,12 @@ class SpoolDesk:
         return len(self._held)
 
     def put(
-        self, event: Event, contact: Contact, decoder: str, dones: tuple[Done, ...] = ()
+        self,
+        event: Event,
+        received_at: datetime,
+        contact: Contact,
+        decoder: str,
+        dones: tuple[Done, ...] = (),
     ) -> None:
         """Keep one event; it is on disk before the loop turns to anything new.
 
@@ -67,7 +72,7 @@ class SpoolDesk:
         record = {
             "event": to_json(event),
             "contact": contact_to_json(contact),
-            "received_at": stamp(self._wall_clock()),
+            "received_at": stamp(received_at),
             "decoder": decoder,
         }
         self._pending.append((json.dumps(record, separators=(",", ":")).encode(), dones))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from gateway.core import Core
 from gateway.link import Done, LinkInfo
-from gateway.session import Limits, Source
+from gateway.source import Limits, Source
 from gateway.transports.memory import MemoryLink
 from model import DeviceIdentity
 from model.device import Device, DevicePolicy, DeviceState, Durability, Item

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import config
 from gateway.config import Config, default, from_table, load
 from gateway.errors import ConfigError
+from gateway.source import Limits
 from model.device import DevicePolicy
 from protocols.base import Datum
 
@@ -45,7 +45,7 @@ def test_a_whole_file(tmp_path: Path):
     trackers = read.sources["trackers"]
     assert trackers.profile.datum is Datum.GCJ02
     assert trackers.limits.idle_s == 900.0
-    assert trackers.limits.outstanding == config.Limits().outstanding
+    assert trackers.limits.outstanding == Limits().outstanding
     assert read.sources["boat"].open.startswith("serial:")
 
 

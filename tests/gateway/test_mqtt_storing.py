@@ -11,7 +11,8 @@ import pytest
 
 from gateway.directory import Directory
 from gateway.metrics import SourceFigures
-from gateway.session import Limits, Source
+from gateway.session import Session
+from gateway.source import Limits, Source
 from gateway.supervisor import Backoff
 from gateway.transports import mqtt
 from model import DeviceIdentity, Fix, Rejected, Report
@@ -85,6 +86,7 @@ async def storing(store):
         profile=DeviceProfile(),
         limits=Limits(),
         directory=directory,
+        converse=Session,
         submit=writer.submit,
         spool=None,
         crowded=lambda: writer.crowded,

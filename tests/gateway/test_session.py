@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.session import MAX_KEPT_JUNK, Limits
+from gateway.session import MAX_KEPT_JUNK
+from gateway.source import Limits
 from model import Rejected, Report
 from model.device import CloseCause, DevicePolicy, DeviceState, Durability
 from protocols.base import ProtocolError
 from tests.gateway.rig import GateStore, Rig, noted, said, virtual
 from tests.simulation import line
 from tests.simulation.line import LineDecoder
+from tests.simulation.process import sessions_of
 
 ME = "860000000000001"
 LOGIN = line.login(ME)
@@ -497,7 +499,7 @@ async def test_a_link_with_too_much_outstanding_is_read_again_after_the_commit()
     for number in range(1, 20):
         link.send(said(number))
     await asyncio.sleep(1)
-    (session,) = rig.source.sessions
+    (session,) = sessions_of(rig.source)
     assert session.paused
     assert session._outstanding is not None
     assert len(session._outstanding) == 4
@@ -513,7 +515,7 @@ async def test_a_link_stopped_by_a_crowd_of_others_is_read_again():
     link = rig.link(ident=ME)
     link.send(said(1))
     await asyncio.sleep(1)
-    (session,) = rig.source.sessions
+    (session,) = sessions_of(rig.source)
     rig.core.writer._max_queue = 0
     link.send(said(2))
     await asyncio.sleep(5)

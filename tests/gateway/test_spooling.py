@@ -12,6 +12,7 @@ from model.device import Contact, Durability, IdentityStrength
 from storage.spool import SpoolBroken
 from tests.gateway.rig import GateStore, Rig, noted, said, virtual
 from tests.simulation.disk import Platter
+from tests.simulation.process import sessions_of
 
 ME = "860000000000001"
 
@@ -31,7 +32,7 @@ async def test_another_process_carries_on_where_one_was_killed():
     for number in range(1, 6):
         link.send(said(number), whole=True)
     await asyncio.sleep(1)
-    (contact,) = {session._contact.id for session in first.source.sessions if session._contact}
+    (contact,) = {session._contact.id for session in sessions_of(first.source) if session._contact}
     await stop(first)
     store.away = False
     second = await Rig(store=store, platter=platter).start()

@@ -41,8 +41,8 @@ def _failure_taken_for_success() -> AbstractContextManager[Any]:
 def _spool_acked_before_sync() -> AbstractContextManager[Any]:
     put = SpoolDesk.put
 
-    def early(self, event, contact, decoder, dones=()):
-        put(self, event, contact, decoder)
+    def early(self, event, received_at, contact, decoder, dones=()):
+        put(self, event, received_at, contact, decoder)
         for done in dones:
             done()
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from gateway.core import Core
-from gateway.session import Limits
+from gateway.session import Session
+from gateway.source import Limits, Source
 from model import DeviceIdentity
 from model.device import Device, DevicePolicy, Item
 from protocols.base import Checksum, DeviceProfile
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 # A cable that is pulled out leaves half a sentence: without a checksum it could pass for one.
 STRICT = DeviceProfile(checksum=Checksum.REQUIRE)
+
+
+def sessions_of(source: Source) -> list[Session]:
+    """A source's conversations as what they are, for those who look inside."""
+    return [session for session in source.sessions if isinstance(session, Session)]
 
 
 class SimStore:
@@ -115,7 +121,7 @@ class Process:
         for wire in list(self.wires):
             wire.reset()
         for source in self.core.sources.values():
-            for session in source.sessions:
+            for session in sessions_of(source):
                 session.closed = True
                 if session._timer is not None:
                     session._timer.cancel()

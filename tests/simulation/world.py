@@ -30,7 +30,7 @@ from tests.simulation.disk import Killed, Platter
 from tests.simulation.faults import Faults, Injected
 from tests.simulation.line import Place
 from tests.simulation.loop import Deadlock, VirtualLoop
-from tests.simulation.process import Process
+from tests.simulation.process import Process, sessions_of
 
 CALM_S = 60.0
 START = datetime(2026, 3, 1, 23, 58, tzinfo=UTC)  # two minutes before a new day
@@ -353,7 +353,7 @@ class World:
     def _judge_links(self) -> None:
         """In a calm gateway nobody is kept waiting."""
         for source in () if self.process is None else self.process.core.sources.values():
-            for session in source.sessions:
+            for session in sessions_of(source):
                 if session.paused and session._waiting is None:
                     self.problem(f"never read from again: {session._link.info.peer}", "not drained")
 
