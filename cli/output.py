@@ -6,11 +6,14 @@ Results go to stdout, all else to stderr.
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import wraps
 from math import isfinite
 from typing import Any, TypeVar
 
 import click
+
+from model.codec import stamp
 
 R = TypeVar("R")
 Record = Mapping[str, Any]
@@ -35,7 +38,9 @@ class Output:
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        table = Table(*columns, box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        for name in columns:
+            table.add_column(name, overflow="fold")  # rather than cut: what is shown is copied
         for record in records:
             # Text, not markup: names come from devices, and `[red]` is a name like any other.
             table.add_row(*(Text(printable(cell(record.get(name)))) for name in columns))
@@ -100,6 +105,13 @@ def output_options(function: Callable[..., R]) -> Callable[..., R]:
         return function(*args, output=Output(as_json=as_json), **kwargs)
 
     return wrapped
+
+
+def moment(time: datetime | None) -> str | None:
+    """UTC in ISO 8601 to the millisecond, cut, not rounded: no fix moves to the next day."""
+    if time is None:
+        return None
+    return stamp(time.astimezone(UTC))[:-4] + "Z"
 
 
 def cell(value: Any) -> str:

@@ -1,6 +1,7 @@
 """`truetrack replay`: a capture, sent as its device would send it."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -12,14 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 import click
 
 import protocols
-from cli.decode import CHUNK_BYTES
+from cli.decode import CHUNK_BYTES, hex_messages
 from cli.output import Output, output_options
 from gateway.clock import system_clock
+from gateway.errors import StartError
 from model import Event, Report
 from protocols.base import Decoder
 
 LONGEST_PAUSE_S = 3600.0
 CONNECT_S = 10.0
+TAIL_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class Target:
     port: int = 0
     path: str = ""
     baud: int = 9600
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host} port {self.port}"
 
 
 @click.command(name="replay")
@@ -87,7 +93,7 @@ def command(
         frames = list(_from_hex(file, getattr(module, "complete", bytes)))
     else:
         datagrams = target.scheme == "udp"
-        frames = list(_from_stream(file.read(), module.Decoder(), datagrams=datagrams))
+        frames = list(from_stream(file.read(), module.Decoder(), datagrams=datagrams))
     if not frames:
         output.note("truetrack: the capture holds no frame of this protocol")
         return 1
@@ -123,30 +129,36 @@ def parse_target(url: str, default_port: int) -> Target:
     return Target(scheme, host=parts.hostname or "localhost", port=port)
 
 
-def _from_stream(data: bytes, decoder: Decoder, *, datagrams: bool) -> Iterator[Frame]:
-    """A frame with all that stands before it, so that a stream is sent byte for byte."""
+def from_stream(data: bytes, decoder: Decoder, *, datagrams: bool) -> Iterator[Frame]:
+    """Each frame; in a stream with all that stands before it, so that every byte is sent once."""
     events = decoder.feed(data, system_clock()) + decoder.flush(system_clock())
     sent = 0
     for event in events:
-        begin = -1 if datagrams else data.find(event.raw, sent)
-        if begin < 0:  # assembled by the decoder of parts that are not side by side
+        if datagrams:
             yield Frame(event.raw, _time(event))
-        else:
-            end = begin + len(event.raw)
+        elif (end := _end(data, event.raw, sent)) > sent:
             yield Frame(data[sent:end], _time(event))
             sent = end
     if not datagrams and sent < len(data):
         yield Frame(data[sent:], None)
 
 
+def _end(data: bytes, raw: bytes, since: int) -> int:
+    """Where a frame ends in the stream, -1 where that cannot be told.
+
+    A frame may be made of parts that are not side by side: then its last bytes are looked for.
+    """
+    for part in (raw, raw[-TAIL_BYTES:]):
+        if part and (begin := data.find(part, since)) >= 0:
+            return begin + len(part)
+    return -1
+
+
 def _from_hex(file: BinaryIO, complete: Callable[[bytes], bytes]) -> Iterator[Frame]:
-    for number, line in enumerate(file, 1):
-        text = line.decode("utf-8", "replace").strip()
-        if text and not text.startswith("#"):
-            try:
-                yield Frame(complete(bytes.fromhex(text)), None)
-            except ValueError as error:
-                raise click.BadParameter(f"line {number}: not hex: {error}") from error
+    for number, message in hex_messages(file):
+        if isinstance(message, ValueError):
+            raise click.BadParameter(f"line {number}: not hex: {message}", param_hint="FILE")
+        yield Frame(complete(message), None)
 
 
 def _time(event: Event) -> datetime | None:
@@ -181,6 +193,8 @@ async def _send(
                 await asyncio.sleep(pause)
             await link.send(frame.data)
         await link.finish(listening, wait_s)
+    except ConnectionError as error:
+        raise StartError(f"{target}: hung up before all was sent: {error.strerror}") from error
     finally:
         listening.cancel()
         with suppress(asyncio.CancelledError):
@@ -229,8 +243,11 @@ class SocketLink(Link):
     async def open(cls, target: Target) -> "SocketLink":
         kind = socket.SOCK_DGRAM if target.scheme == "udp" else socket.SOCK_STREAM
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(target.host, target.port, type=kind)
-        refused: OSError = OSError(f"{target.host}: no address")
+        try:
+            found = await loop.getaddrinfo(target.host, target.port, type=kind)
+        except socket.gaierror as error:
+            raise StartError(f"{target.host}: {error.strerror}") from error
+        refused = StartError(f"{target.host}: no address")
         for family, _, _, _, address in found:
             link = socket.socket(family, kind)
             link.setblocking(False)
@@ -239,8 +256,8 @@ class SocketLink(Link):
                     await loop.sock_connect(link, address)
             except OSError as error:  # the time-out is one
                 link.close()
-                reason = error.strerror or "no answer"
-                refused = OSError(f"{target.host} port {target.port}: {reason}")
+                reason = os.strerror(error.errno) if error.errno else "no answer"
+                refused = StartError(f"{target}: {reason}")
                 continue
             return cls(link)
         raise refused
@@ -264,9 +281,14 @@ class SerialLink(Link):
     async def open(cls, target: Target) -> "SerialLink":
         import serial_asyncio_fast  # noqa: PLC0415 - sockets need not load it
 
-        return cls(
-            *await serial_asyncio_fast.open_serial_connection(url=target.path, baudrate=target.baud)
-        )
+        from cli.serial.port import opening  # noqa: PLC0415 - as above
+
+        with opening(target.path):
+            return cls(
+                *await serial_asyncio_fast.open_serial_connection(
+                    url=target.path, baudrate=target.baud, exclusive=True
+                )
+            )
 
     async def send(self, data: bytes) -> None:
         self._writer.write(data)

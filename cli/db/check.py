@@ -2,15 +2,15 @@
 
 import click
 
-from cli.checks import database, report
-from cli.database import database_option
+from cli import checks
+from cli.database import Database, database_options
 from cli.output import Output, output_options
 
 
 @click.command(name="check")
-@database_option()
+@database_options
 @output_options
-def command(database_url: str, output: Output) -> int:
+def command(database: Database, output: Output) -> int:
     """Is the database as durable as our receipts promise?
 
     Exit code 1 when a setting would make a receipt untrue.
@@ -19,4 +19,5 @@ def command(database_url: str, output: Output) -> int:
     Example:
       truetrack db check --database-url postgresql://truetrack@db.example/truetrack
     """  # noqa: D301
-    return report(database(database_url), output)
+    with database.opened() as opened:
+        return checks.report(checks.database(opened.url), output)

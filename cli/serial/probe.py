@@ -8,13 +8,11 @@ from typing import Any
 import click
 
 from cli.output import Output, output_options
-from cli.serial.port import chunks, open_port
+from cli.serial.feeds import BAUDS, DWELL_S
+from cli.serial.port import chunks, open_port, using
 from cli.serial.tally import Tally
 
-# The commonest first, then as receivers are sold. 230400 and above are RTK receivers.
-BAUDS = (9600, 115_200, 4800, 38_400, 57_600, 19_200, 230_400, 460_800, 921_600)
-DWELL_S = 2.2  # longer than the period of a 1 Hz receiver, or a good speed would be passed over
-CLAIM_SENTENCES = 5  # with valid checksums: chance does not make them
+CLAIM_SENTENCES = 5  # more than the monitor asks for: a probe is to be sure
 SETTLED_S = 3.0  # at the right speed, long enough to tell rates
 
 TALKERS = {
@@ -26,7 +24,7 @@ TALKERS = {
 # A maker gives himself away by his own sentences, by a TXT sentence or by his binary protocol.
 # The first that matches names the receiver.
 MAKERS: tuple[tuple[str, str], ...] = (
-    (r"PUBX|TXT,.*u-?blox|UBX", "u-blox"),
+    (r"PUBX|TXT,.*u-?blox", "u-blox"),
     (r"PQTM", "Quectel"),
     (r"PAIR", "Airoha (AG33xx)"),
     (r"PMTK", "MediaTek (MT33xx)"),
@@ -43,6 +41,8 @@ MAKERS: tuple[tuple[str, str], ...] = (
     (r"PGLOR", "Broadcom"),
     (r"PNVG|PNVS|PORZ", "NVS"),
     (r"NovAtel", "NovAtel"),
+    (r"Allystar", "Allystar"),
+    (r"UBX", "u-blox"),
 )
 
 
@@ -66,7 +66,7 @@ def command(port: str, *, baud: int | None, dwell: float, output: Output) -> int
         if not output.as_json:
             output.note(f"{speed} baud ...")
         tally = listen(port, speed, dwell)
-        if valid(tally) >= CLAIM_SENTENCES or (valid(tally) and baud):
+        if tally.valid >= CLAIM_SENTENCES or (tally.valid and baud):
             output.table([found(port, speed, tally)], list(COLUMNS))
             return 0
         if tally.binary and (best is None or tally.binary.total() > best[1].binary.total()):
@@ -88,18 +88,14 @@ def listen(path: str, baud: int, dwell_s: float) -> Tally:
     """What passes by at one speed; longer when it makes sense."""
     tally = Tally()
     with open_port(path, baud) as port:
-        port.reset_input_buffer()
+        with using(port):
+            port.reset_input_buffer()
         began = monotonic()
         for data in chunks(port, dwell_s + SETTLED_S):
             tally.feed(data, monotonic())
-            if monotonic() - began > dwell_s and valid(tally) < CLAIM_SENTENCES:
+            if monotonic() - began > dwell_s and tally.valid < CLAIM_SENTENCES:
                 break
     return tally
-
-
-def valid(tally: Tally) -> int:
-    """Sentences whose checksum was there and right."""
-    return tally.sentences - tally.faults["no checksum"]
 
 
 def found(port: str, baud: int, tally: Tally) -> dict[str, Any]:

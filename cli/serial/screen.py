@@ -9,22 +9,27 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.output import printable
+from cli.serial.skyplot import MIN_COLUMNS, MIN_ROWS, skyplot
 from cli.serial.state import SYSTEMS, MonitorState, Seen
+from cli.serial.strength import bar
+from cli.serial.words import (
+    FORMATS,
+    UNITS,
+    accuracy,
+    clock_offset,
+    degrees,
+    dops,
+    measure,
+    used_of,
+)
 
 WIDE_COLUMNS = 100
+FIX_ROWS = 13
 ERROR_ROWS = 8
-BAR_FULL_DBHZ = 50.0
-BARS = " ▏▎▍▌▋▊▉█"
-STRENGTHS = ((20.0, "red"), (30.0, "yellow"), (40.0, "green"), (99.0, "bright_green"))
+MIN_SIZE = (60, 18)  # with less, only the fix in plain lines
+TABLE_COLUMNS = 40  # of the satellites, at the least
+SIGNALS_COLUMNS = 54  # with their other signals
 FAULTY = {"bad checksum", "junk bytes", "gaps"}  # the others are habits of receivers, no faults
-
-Speed = tuple[str, float]
-UNITS: dict[str, tuple[Speed, Speed]] = {  # unit and factor of speed, and of altitude
-    "metric": (("km/h", 3.6), ("m", 1.0)),
-    "nautical": (("kn", 3600 / 1852), ("m", 1.0)),
-    "imperial": (("mph", 3600 / 1609.344), ("ft", 1 / 0.3048)),
-}
-FORMATS = ("dd", "dm", "dms")
 
 
 @dataclass(slots=True)
@@ -58,21 +63,23 @@ def _next(choices: list[str], current: str) -> str:
 
 def screen(
     state: MonitorState, view: View, title: str, at_s: float, size: tuple[int, int]
-) -> Layout:
+) -> RenderableType:
     """The whole screen, `size` columns and rows of it."""
     width, height = size
-    wide = width >= WIDE_COLUMNS
-    raw_rows = max(5, height // 4)
+    head = _head(state, view, title, at_s, width)
+    if width < MIN_SIZE[0] or height < MIN_SIZE[1]:
+        return _small(state, view, at_s, head, height)
+    raw_rows = max(5, height // 4 - 1)
     top_rows = height - 2 - raw_rows
-    left_width = 46 if wide else 40
+    left_width = 46 if width >= WIDE_COLUMNS else 40
     layout = Layout()
     layout.split_column(
-        Layout(_head(state, title, at_s, width), name="head", size=1),
+        Layout(head, name="head", size=1),
         Layout(name="top", size=top_rows),
         Layout(_raw(state, view, raw_rows, width), name="raw", size=raw_rows),
         Layout(_keys(view), name="keys", size=1),
     )
-    fix_rows = min(14, top_rows - 4)
+    fix_rows = min(FIX_ROWS, top_rows - 4)
     errors_rows = ERROR_ROWS if top_rows - fix_rows >= ERROR_ROWS + 5 else 0
     sentence_rows = top_rows - fix_rows - errors_rows
     left = [
@@ -87,12 +94,25 @@ def screen(
     return layout
 
 
-def _head(state: MonitorState, title: str, at_s: float, width: int) -> Text:
+def _small(state: MonitorState, view: View, at_s: float, head: Text, height: int) -> Group:
+    """In a window too small for panels."""
+    lines = [Text(state.mode(at_s), style="bold")]
+    lines += [Text(f"{name:<9} {text}") for name, text in fix_rows(state, view) if text]
+    lines = [head, *lines[: max(0, height - 1)]]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines)
+
+
+def _head(state: MonitorState, view: View, title: str, at_s: float, width: int) -> Text:
     faults = state.faults()
     bad = [f"{count:,} {kind}" for kind, count in faults.items() if count and kind in FAULTY]
     flow = f"{state.tally.bytes_per_s(at_s):,.0f} B/s  {sum(state.tally.rates(at_s).values()):.1f} sentences/s"
     errors = Text(", ".join(bad) or "no errors", style="red" if bad else "green")
-    line = Text.assemble((f" {printable(title)} ", "reverse bold"), "  ", errors, "  ", flow)
+    line = Text.assemble((f" {printable(title)} ", "reverse bold"), "  ")
+    if view.paused:
+        line.append(" paused ", style="reverse yellow").append("  ")
+    line.append_text(errors).append(f"  {flow}")
     line.truncate(width, overflow="ellipsis")
     return line
 
@@ -109,34 +129,39 @@ def _keys(view: View) -> Text:
 
 
 def _fix(state: MonitorState, view: View, at_s: float, rows: int) -> Panel:
-    fix = state.fix
-    stale = state.stale(at_s)
-    good = fix is not None and fix.valid and not stale
+    good = state.fix is not None and state.fix.valid and not state.stale(at_s)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim", no_wrap=True, width=9)
     grid.add_column(no_wrap=True)
     grid.add_row("mode", Text(state.mode(at_s), style="bold green" if good else "bold red"))
-    if fix is not None:
-        speed_unit, altitude_unit = UNITS[view.units]
-        look = "dim" if stale else ""
-        said = fix.telemetry.get
-        offset = state.clock_offset_s
-        rows_said: list[tuple[str, str]] = [
-            ("time", f"{fix.time:%Y-%m-%d %H:%M:%S}.{fix.time.microsecond // 1000:03d}Z"),
-            ("latitude", degrees(fix.latitude_deg, "NS", view.degrees)),
-            ("longitude", degrees(fix.longitude_deg, "EW", view.degrees)),
-            ("altitude", measure(fix.altitude_m, altitude_unit, 1)),
-            ("speed", measure(fix.speed_mps, speed_unit, 1)),
-            ("course", "" if fix.course_deg is None else f"{fix.course_deg:05.1f}°"),
-            ("DOP", dops(said("pdop"), fix.hdop, said("vdop"))),
-            ("accuracy", accuracy(fix.accuracy_m, said("vertical_accuracy_m"), altitude_unit)),
-            ("used", "" if fix.satellites is None else f"{fix.satellites} satellites"),
-            ("rate", f"{1 / state.period_s:.3g} Hz, epoch {state.epochs}"),
-            ("offset", "" if offset is None else clock_offset(offset)),
-        ]
-        for name, text in rows_said[: rows - 3]:
-            grid.add_row(name, Text(text or "-", style=look if text else "dim"))
+    for name, text in fix_rows(state, view)[: rows - 3]:
+        grid.add_row(name, Text(text or "-", style="" if text and good else "dim"))
     return Panel(grid, title="fix", border_style="green" if good else "red", padding=(0, 1))
+
+
+def fix_rows(state: MonitorState, view: View) -> list[tuple[str, str]]:
+    """The newest fix in words, in the chosen units; "" for what the receiver does not say."""
+    fix, offset = state.fix, state.clock_offset_s
+    if fix is None:
+        return []
+    speed_unit, altitude_unit = UNITS[view.units]
+    # Without a fix many receivers fill the fields with noughts.
+    placed = fix.valid or (fix.latitude_deg, fix.longitude_deg) != (0.0, 0.0)
+    said = fix.telemetry.get
+    speed = measure(fix.speed_mps, speed_unit, 1)
+    course = "" if fix.course_deg is None else f"{fix.course_deg:05.1f}°"
+    return [
+        ("time", f"{fix.time:%Y-%m-%d %H:%M:%S}.{fix.time.microsecond // 1000:03d}Z"),
+        ("latitude", degrees(fix.latitude_deg, "NS", view.degrees) if placed else ""),
+        ("longitude", degrees(fix.longitude_deg, "EW", view.degrees) if placed else ""),
+        ("altitude", measure(fix.altitude_m, altitude_unit, 1)),
+        ("speed", f"{speed or '-'}   course {course or '-'}"),
+        ("DOP", dops(said("pdop"), fix.hdop, said("vdop"))),
+        ("accuracy", accuracy(fix.accuracy_m, said("vertical_accuracy_m"), altitude_unit)),
+        ("used", used_of(fix.satellites, state.satellites())),
+        ("rate", f"{1 / state.period_s:.3g} Hz, epoch {state.epochs:,}"),
+        ("clock", "" if offset is None else clock_offset(offset)),
+    ]
 
 
 def _sentences(state: MonitorState, at_s: float, rows: int, width: int) -> Panel:
@@ -172,35 +197,55 @@ def _errors(state: MonitorState) -> Panel:
 
 def _sky(state: MonitorState, rows: int, width: int) -> Panel:
     seen = state.satellites()
-    room = max(1, rows - 4)  # border, headings, last line
-    bar = max(6, min(20, width - 34))
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", expand=False)
-    for name, justify in (
-        ("", "left"), ("system", "left"), ("sv", "right"), ("el", "right"), ("az", "right"),
-        ("C/N0", "right"), ("", "left"), ("other signals", "left"),
-    ):  # fmt: skip
-        if name == "other signals" and width < 50:
-            continue
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    columns = len(table.columns)
-    for one in seen[:room]:
-        table.add_row(*_sky_row(one, bar)[:columns])
-    systems = "  ".join(
-        f"{name if width < 50 else SYSTEMS.get(name, name)} {used}/{n}"
-        for name, (used, n) in state.systems().items()
-    )
-    foot = Text(systems, style="dim")
-    foot.no_wrap = True
-    foot.overflow = "ellipsis"
-    body: RenderableType = Group(table, foot) if seen else Text("no satellite seen", style="dim")
     used = sum(one.used for one in seen)
+    room = rows - 4  # border, headings, last line
     title = f"sky: {used} used of {len(seen)}"
     if len(seen) > room:
         title += f", {len(seen) - room} not shown"
+    if not seen:
+        body: RenderableType = Text("no satellite seen", style="dim")
+    else:
+        inner = width - 4
+        plot_columns = min(2 * rows + 3, inner - TABLE_COLUMNS - 1)
+        if inner - SIGNALS_COLUMNS > 2 * MIN_COLUMNS:  # room for the table's last column too
+            plot_columns = min(plot_columns, inner - SIGNALS_COLUMNS - 1)
+        if plot_columns < MIN_COLUMNS or rows - 2 < MIN_ROWS:
+            body = Group(_satellites(seen[:room], inner), _systems(state, inner))
+        else:
+            table_columns = inner - plot_columns - 1
+            table = Group(_satellites(seen[:room], table_columns), _systems(state, table_columns))
+            body = Table.grid(padding=(0, 1, 0, 0))
+            body.add_column(width=table_columns)
+            body.add_column(width=plot_columns)
+            plot_rows = min(rows - 2, plot_columns // 2 + 1)
+            body.add_row(table, skyplot(seen, plot_columns, plot_rows))
     return Panel(body, title=title, border_style="blue", padding=(0, 1))
 
 
-def _sky_row(one: Seen, bar: int) -> tuple[Text, ...]:
+def _satellites(seen: list[Seen], width: int) -> Table:
+    others = width >= SIGNALS_COLUMNS
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for name, justify in (
+        ("", "left"), ("system", "left"), ("sv", "right"), ("el", "right"), ("az", "right"),
+        ("C/N0", "right"), ("", "left"), ("other signals", "left"),
+    )[: 8 if others else 7]:  # fmt: skip
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    length = max(6, min(20, width - (44 if others else 29)))
+    for one in seen:
+        table.add_row(*_sky_row(one, length)[: len(table.columns)])
+    return table
+
+
+def _systems(state: MonitorState, width: int) -> Text:
+    """Of each system, how many are used and how many seen."""
+    systems = state.systems()
+    line = "  ".join(f"{SYSTEMS.get(name, name)} {u}/{n}" for name, (u, n) in systems.items())
+    if len(line) > width:
+        line = "  ".join(f"{name} {u}/{n}" for name, (u, n) in systems.items())
+    return Text(line, style="bold", no_wrap=True, overflow="ellipsis")
+
+
+def _sky_row(one: Seen, length: int) -> tuple[Text, ...]:
     look = "" if one.used else "dim"
     best = one.best_dbhz
     others = "  ".join(f"{name or '-'}:{cn0:.0f}" for name, cn0 in one.signals[1:] if cn0)
@@ -211,77 +256,23 @@ def _sky_row(one: Seen, bar: int) -> tuple[Text, ...]:
         Text(_whole(one.elevation_deg), style=look),
         Text(_whole(one.azimuth_deg), style=look),
         Text("-" if not best else f"{best:.0f}", style=look),
-        strength(best, bar),
+        bar(best, length),
         Text(others, style="dim"),
     )
 
 
 def _raw(state: MonitorState, view: View, rows: int, width: int) -> Panel:
-    room = rows - 2
-    if view.explain:
-        from cli.explain import in_one_line  # noqa: PLC0415 - loads pynmea2
-
-        lines = [in_one_line(sentence) for sentence in list(state.tally.latest.values())[-room:]]
-    else:
-        lines = list(state.tally.lines)[-room:]
     text = Text(no_wrap=True, overflow="ellipsis")
-    for line in lines:
-        style = "red" if line.startswith("(") else "dim"
-        text.append(printable(line)[: width - 4] + "\n", style=style)
+    for line in list(state.tally.lines)[-(rows - 2) :]:
+        junk = line.startswith("(")
+        if view.explain and not junk:
+            from cli.explain import in_one_line  # noqa: PLC0415 - loads pynmea2
+
+            line = in_one_line(line)  # noqa: PLW2901 - the same line in other words
+        text.append(printable(line)[: width - 4] + "\n", style="red" if junk else "dim")
     text.rstrip()
     title = "fields" if view.explain else "raw"
     return Panel(text, title=title, border_style="blue", padding=(0, 1))
-
-
-def strength(cn0_dbhz: float | None, width: int) -> Text:
-    """A bar of eighths, coloured by how strong the signal is."""
-    if not cn0_dbhz:
-        return Text(" " * width)
-    eighths = round(min(1.0, cn0_dbhz / BAR_FULL_DBHZ) * width * 8)
-    full, part = divmod(eighths, 8)
-    bar = "█" * full + (BARS[part] if part else "")
-    colour = next(name for limit, name in STRENGTHS if cn0_dbhz < limit or limit > 90)
-    return Text(bar.ljust(width), style=colour)
-
-
-def degrees(value: float, letters: str, form: str) -> str:
-    """An angle as dd (51.5000000° N), dm (51° 30.00000' N) or dms (51° 30' 00.000" N)."""
-    letter = letters[0] if value >= 0 else letters[1]
-    size = abs(value)
-    pad = 2 if letters == "NS" else 3
-    if form == "dm":
-        units = round(size * 60 * 1e5)
-        whole, minutes = divmod(units, 60 * 10**5)
-        return f"{whole:0{pad}d}° {minutes / 1e5:08.5f}' {letter}"
-    if form == "dms":
-        units = round(size * 3600 * 1e3)
-        whole, rest = divmod(units, 3600 * 10**3)
-        minutes, seconds = divmod(rest, 60 * 10**3)
-        return f"{whole:0{pad}d}° {minutes:02d}' {seconds / 1e3:06.3f}\" {letter}"
-    return f"{size:.7f}° {letter}"
-
-
-def measure(value: float | None, unit: Speed, digits: int) -> str:
-    return "" if value is None else f"{value * unit[1]:.{digits}f} {unit[0]}"
-
-
-def dops(pdop: object, hdop: object, vdop: object) -> str:
-    known = (("P", pdop), ("H", hdop), ("V", vdop))
-    return "  ".join(f"{letter} {value}" for letter, value in known if value is not None)
-
-
-def accuracy(horizontal_m: float | None, vertical_m: object, unit: Speed) -> str:
-    said = "" if horizontal_m is None else f"± {measure(horizontal_m, unit, 2)}"
-    if isinstance(vertical_m, int | float):
-        said += f"  vertical ± {measure(vertical_m, unit, 2)}"
-    return said
-
-
-def clock_offset(seconds: float) -> str:
-    """How far the receiver's time is behind our clock: its delay, or our error."""
-    if abs(seconds) < 600:
-        return f"{seconds:+.3f} s to our clock"
-    return f"{seconds / 86400:+,.1f} days to our clock"
 
 
 def _whole(value: float | None) -> str:

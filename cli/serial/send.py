@@ -5,7 +5,7 @@ from time import monotonic
 import click
 
 from cli.output import Output, output_options
-from cli.serial.port import DEFAULT_BAUD, chunks, open_port
+from cli.serial.port import DEFAULT_BAUD, chunks, open_port, using
 from cli.serial.tally import Tally, with_checksum
 
 
@@ -50,14 +50,18 @@ def command(
       truetrack serial send /dev/ttyUSB0 'PUBX,00' --baud 38400
     """  # noqa: D301
     with open_port(port, baud) as opened:
-        opened.reset_input_buffer()
-        opened.write(sentence.encode() + b"\r\n")
-        opened.flush()
+        with using(opened):
+            opened.reset_input_buffer()
+            opened.write(sentence.encode() + b"\r\n")
+            opened.flush()
         output.text(f">>> {sentence}", sent=sentence)
         output.flush()
         tally = Tally()
         for data in chunks(opened, wait_s):
-            tally.feed(data, monotonic())
+            if data:
+                tally.feed(data, monotonic())
+            else:
+                tally.flush(monotonic())
             while tally.lines:
                 line = tally.lines.popleft()
                 expected = expect is not None and line[1:].startswith(expect.lstrip("$"))

@@ -45,7 +45,7 @@ class MonitorState:
 
     def __init__(self, decoder: Decoder, *, live: bool = True) -> None:
         self._decoder = decoder
-        self._live = live  # False: what is played back says nothing about our clock
+        self.live = live  # False: what is played back says nothing about our clock
         self.tally = Tally()
         self.epochs = 0
         self.gaps = 0
@@ -58,8 +58,12 @@ class MonitorState:
         self.problem = ""  # why the decoder gave up
         self._began_s: float | None = None
 
-    def feed(self, data: bytes, now: datetime, at_s: float) -> list[Event]:
-        """Take bytes; the events are returned for whoever prints epochs."""
+    def restart(self) -> None:
+        """The port's speed has changed: what was counted so far was noise."""
+        self.tally = Tally()
+        self._began_s = None
+
+    def feed(self, data: bytes, now: datetime, at_s: float) -> None:
         if self._began_s is None:
             self._began_s = at_s
         self.tally.feed(data, at_s)
@@ -67,15 +71,13 @@ class MonitorState:
             events = self._decoder.feed(data, now)
         except ProtocolError as error:
             self.problem = str(error)
-            return []
+            return
         self._take(events, now, at_s)
-        return events
 
-    def flush(self, now: datetime, at_s: float) -> list[Event]:
+    def flush(self, now: datetime, at_s: float) -> None:
         """Silence, or the end: the epoch that is open is whole."""
-        events = self._decoder.flush(now)
-        self._take(events, now, at_s)
-        return events
+        self.tally.flush(at_s)
+        self._take(self._decoder.flush(now), now, at_s)
 
     def _take(self, events: list[Event], now: datetime, at_s: float) -> None:
         for event in events:
@@ -100,10 +102,10 @@ class MonitorState:
         self.fix, self.fix_at_s = fix, at_s
         if fix.sky:
             self.sky = fix.sky
-        if self._live:
+        if self.live:
             self.clock_offset_s = (now - fix.time).total_seconds()
-        if fix.valid and self.first_fix_after_s is None:
-            self.first_fix_after_s = at_s - (self._began_s or at_s)
+        if fix.valid and self.first_fix_after_s is None and self._began_s is not None:
+            self.first_fix_after_s = at_s - self._began_s
 
     def stale(self, at_s: float) -> bool:
         """No fix, or none for some periods."""
@@ -113,10 +115,10 @@ class MonitorState:
 
     def mode(self, at_s: float) -> str:
         """`3D fix, differential`: the receiver's own words for how good it is."""
-        if self.fix is None:
+        if self.fix is None or self.fix_at_s is None:
             return "no position yet" if self.tally.sentences else "nothing heard yet"
         if self.stale(at_s):
-            return f"no position for {at_s - (self.fix_at_s or at_s):.0f} s"
+            return f"no position for {at_s - self.fix_at_s:.0f} s"
         if not self.fix.valid:
             return "no fix"
         quality = self.fix.telemetry.get("fix_quality")
@@ -160,6 +162,8 @@ class MonitorState:
         return {
             "epoch": self.epochs,
             "mode": self.mode(at_s),
+            "first_fix_after_s": _rounded(self.first_fix_after_s),
+            "clock_offset_s": _rounded(self.clock_offset_s),
             "fix": fix,
             "sky": [
                 {
@@ -175,6 +179,10 @@ class MonitorState:
             "errors": self.faults(),
             "binary": dict(self.tally.binary),
         }  # fmt: skip
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _seen(signals: list[Satellite]) -> Seen:

@@ -1,27 +1,31 @@
 """What passes by on an NMEA 0183 line, counted for people: types, rates, faults, raw text.
 
-This is the display's own count over all bytes; positions come from the protocol's decoder.
+This is the display's own count over all bytes, by the scanner that the decoder uses too;
+positions come from the decoder.
 """
 
 from collections import Counter, deque
 from functools import reduce
 from operator import xor
 
+from core_ext.nmea import GOOD, MISSING, TEXT, Item, Scanner
+
 LIMIT_CHARACTERS = 82  # IEC 61162-1, with the start and the line end
 WINDOW_S = 10.0
-MAX_LINE_BYTES = 1024
 KEPT_LINES = 200
-STARTS = b"$!"
 
-# What the bytes of other protocols begin with: enough to tell a technician what he is looking at.
-BINARY_MARKS = {
-    b"\xb5\x62": "UBX (u-blox binary)",
-    b"\xd3\x00": "RTCM 3",
-    b"\xa0\xa2": "SiRF binary",
-    b"\xa0\xa1": "SkyTraq binary",
+BINARY = {  # frames of other protocols whose checksum held, as the scanner names them
+    "ubx": "UBX (u-blox binary)",
+    "rtcm3": "RTCM 3",
+    "sirf": "SiRF binary",
+    "skytraq": "SkyTraq binary",
+    "casic": "CASIC binary",
+    "allystar": "Allystar binary",
+}
+JUNK = ("junk", "text", "overlong", "stray")
+MARKS = {  # of protocols that the scanner does not know: enough for a hint
     b"\xaa\x44\x12": "NovAtel binary",
-    b"\xba\xce": "CASIC binary",
-    b"\x10\x02": "TSIP (Trimble binary)",
+    b"\x10\x03\x10": "TSIP (Trimble binary)",  # an end and a start
 }
 
 
@@ -33,26 +37,33 @@ class Tally:
         self.bytes = 0
         self.types: Counter[str] = Counter()  # by address: GNRMC, PMTK001
         self.faults: Counter[str] = Counter()
-        self.binary: Counter[str] = Counter()
+        self.binary: Counter[str] = Counter()  # bytes, for MARKS marks
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.latest: dict[str, str] = {}  # the newest sentence of each address
+        self._scanner = Scanner()
+        self._dropped: dict[str, int] = {}
         self._recent: deque[tuple[float, str]] = deque()
         self._volume: deque[tuple[float, int]] = deque()
         self._began: float | None = None
-        self._rest = b""
+
+    @property
+    def valid(self) -> int:
+        """Sentences whose checksum was there and right."""
+        return self.sentences - self.faults["no checksum"]
 
     def feed(self, data: bytes, at_s: float) -> None:
         if self._began is None:
             self._began = at_s
         self.bytes += len(data)
         self._volume.append((at_s, len(data)))
-        *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        for line in lines:
-            if line:
-                self._line(line, at_s)
-        if len(self._rest) > MAX_LINE_BYTES:
-            self._junk(self._rest)
-            self._rest = b""
+        for mark, name in MARKS.items():
+            if found := data.count(mark):
+                self.binary[name] += found
+        self._take(self._scanner.feed(data), at_s)
+
+    def flush(self, at_s: float) -> None:
+        """Silence: what has no line end is whole."""
+        self._take(self._scanner.flush(), at_s)
 
     def rates(self, now_s: float) -> dict[str, float]:
         """Sentences a second of each address, over the last ten seconds."""
@@ -72,50 +83,41 @@ class Tally:
         began = now_s if self._began is None else self._began
         return min(WINDOW_S, max(1.0, now_s - began))
 
-    def _line(self, line: bytes, at_s: float) -> None:
-        starts = [i for i, byte in enumerate(line) if byte in STARTS]
-        if not starts:
-            self._junk(line)
-            return
-        if starts[0]:
-            self._junk(line[: starts[0]])
-        for begin, end in zip(starts, [*starts[1:], len(line)], strict=True):
-            if (sentence := line[begin:end]) in (b"$", b"!"):
-                self.faults["junk bytes"] += 1
-            else:
-                self._sentence(sentence, at_s)
+    def _take(self, items: list[Item], at_s: float) -> None:
+        for item in items:
+            self._item(item, at_s)
+        dropped = self._scanner.dropped
+        for reason, count in dropped.items():
+            fresh = count - self._dropped.get(reason, 0)
+            if not fresh:
+                continue
+            if name := BINARY.get(reason):
+                self.binary[name] += fresh
+                self.lines.append(f"({name}, {fresh} bytes)")
+            elif reason in JUNK:
+                self.faults["junk bytes"] += fresh
+                self.lines.append(f"({reason}, {fresh} bytes)")
+        self._dropped = dropped
 
-    def _sentence(self, sentence: bytes, at_s: float) -> None:
-        body, star, digits = sentence[1:].partition(b"*")
-        text = sentence.decode("ascii", "backslashreplace")
-        self.lines.append(text)
-        if star and not _sum_is(body, digits):
-            self.faults["bad checksum"] += 1
+    def _item(self, item: Item, at_s: float) -> None:
+        state, _, address, raw, _ = item
+        text = raw.strip(b"\r\n").decode("ascii", "backslashreplace")
+        if text:
+            self.lines.append(text)
+        if state == TEXT:
             return
-        if not star:
+        if state not in (GOOD, MISSING):
+            self.faults["bad checksum"] += 1  # or the sentence was cut short
+            return
+        if state == MISSING:
             self.faults["no checksum"] += 1
-        if len(sentence) + 2 > LIMIT_CHARACTERS:
+        if len(text) + 2 > LIMIT_CHARACTERS:
             self.faults["over-length"] += 1
-        address = body.split(b",", 1)[0].decode("ascii", "backslashreplace")[:12]
+        address = address[:12]
         self.sentences += 1
         self.types[address] += 1
         self.latest[address] = text
         self._recent.append((at_s, address))
-
-    def _junk(self, data: bytes) -> None:
-        self.faults["junk bytes"] += len(data)
-        for mark, name in BINARY_MARKS.items():
-            if found := data.count(mark):
-                self.binary[name] += found
-        shown = data[:40].hex(" ")
-        self.lines.append(f"({len(data)} bytes: {shown}{' ...' if len(data) > 40 else ''})")
-
-
-def _sum_is(body: bytes, digits: bytes) -> bool:
-    try:
-        return int(digits[:2], 16) == reduce(xor, body, 0)
-    except ValueError:
-        return False
 
 
 def with_checksum(text: str) -> str:

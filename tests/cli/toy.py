@@ -3,7 +3,6 @@
 `?` is a heartbeat, `!` ends the conversation with a ProtocolError, anything else is Rejected.
 """
 
-import sys
 from datetime import datetime
 from types import SimpleNamespace
 
@@ -55,17 +54,16 @@ class Decoder(Base):
         return Report(raw=frame, device=device, fixes=(fix,), alarms=frozenset({Alarm.SOS}))
 
 
-def install() -> None:
+def install(setattr_=setattr) -> None:
     """Make `toy` a protocol of this process."""
     load, names = protocols.load, protocols.names
     module = SimpleNamespace(Decoder=Decoder, complete=complete, DEFAULT_PORT=DEFAULT_PORT)
-    protocols.load = lambda name: module if name == "toy" else load(name)  # type: ignore[assignment,return-value]
-    protocols.names = lambda: sorted([*names(), "toy"])
+    setattr_(protocols, "load", lambda name: module if name == "toy" else load(name))
+    setattr_(protocols, "names", lambda: sorted([*names(), "toy"]))
 
 
 if __name__ == "__main__":
     install()
     from cli.main import main
 
-    sys.argv[0] = "truetrack"
     main()
