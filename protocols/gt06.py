@@ -52,7 +52,7 @@ from protocols.gt06_parts.packet import MAX_LATITUDE, MPS, Packet, bcd_time, cel
 
 DEFAULT_PORT = 5023
 MIN_FRAME_BYTES = 10  # but for the keep-alive of 6
-MAX_FRAME_BYTES = 4096  # of a 7979 frame; the longest known are below 1,100
+MAX_FRAME_BYTES = 4096  # of a 7979 frame; SPEC-GAP: a bound of ours, none so long was seen
 MAX_COMMAND_CHARS = 243  # what a short frame holds
 END = b"\r\n"
 END_SLACK_BYTES = 4  # how far behind its stated length a clone's frame may end
@@ -293,7 +293,7 @@ class Decoder(BaseDecoder):
         return Report(raw=frame, device=self._device, fixes=(fix,))
 
     def _login(self, frame: bytes, sound: bool) -> Event:
-        """[1.0] 5.1.1 and [N] 5.1: number, model code, time zone and language."""
+        """[1.0], [N], login: number, model code, time zone and language."""
         content = _content(frame)
         ident = ident_of(content[:8]) if len(content) >= 8 else None
         if ident is None or not (sound or checked(ident)):

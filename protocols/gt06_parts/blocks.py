@@ -36,7 +36,7 @@ CAMERA_ALARMS = {  # SPEC-GAP: type 95
     0x01: Alarm.SOS, 0x90: Alarm.HARSH_ACCELERATION, 0x91: Alarm.HARSH_BRAKING,
     0x92: Alarm.HARSH_CORNERING,
 }  # fmt: skip
-UPLOAD_MODES = (  # [N] 5.2: why a 22 or A0 was sent
+UPLOAD_MODES = (  # [N], data upload mode: why a 22 or A0 was sent
     "interval", "distance", "corner", "ignition", "stopped", "before_link_loss", "ephemeris", "key",
     "power_on", "9", "static_last_fix", "wifi", "on_demand", "static_last_fix", "static_interval",
 )  # fmt: skip
@@ -48,7 +48,7 @@ def uploaded(p: Packet) -> None:
 
 @lru_cache(maxsize=512)
 def upload(data: bytes) -> Mapping[str, Scalar]:
-    """[N] 5.2: ignition, why it was sent, and whether it was stored before that."""
+    """[N], data upload mode: ignition, why it was sent, and whether it was stored before that."""
     ignition, mode, again = data
     trigger = UPLOAD_MODES[mode] if mode < len(UPLOAD_MODES) else str(mode)
     return MappingProxyType({"ignition": ignition != 0, "trigger": trigger, "backfill": again == 1})
@@ -159,11 +159,11 @@ def obd(p: Packet) -> None:
     """SPEC-GAP: time, 01, `key=hex,` and a GPS block at the end."""
     run(p, (clock, skip(1)))
     text = p.take(max(0, p.left - 12))
-    for key, equals, digits in (part.partition(b"=") for part in text.split(b",")):
-        if not equals or not 0 < len(digits) <= 16:
+    for key, equals, figures in (part.partition(b"=") for part in text.split(b",")):
+        if not equals or not 0 < len(figures) <= 16:
             continue
         try:
-            value = int(digits, 16)
+            value = int(figures, 16)
         except ValueError:
             continue
         if key == b"223":
@@ -264,14 +264,14 @@ def _climate(p: Packet) -> None:
 
 
 def _settings(p: Packet) -> None:
-    """`ALM1=45;STA1=40;DYD=01;...` [N] 5.6."""
+    """`ALM1=45;STA1=40;DYD=01;...` [N], information transfer."""
     for name, equals, value in (part.partition("=") for part in p.text().split(";")):
         if equals and name.isalnum() and name.isascii():
             p.say(f"io_{name}", value)
 
 
 def _voltage(p: Packet) -> None:
-    """[N] 5.6: of the supply. SPEC-GAP: 2.37 V and 0 V were seen, so it may be an input."""
+    """[N], information transfer: of the supply. SPEC-GAP: 2.37 V was seen, perhaps of an input."""
     p.say("external_v", p.number(2) / 100)
     p.say("adc_1_v", p.telemetry["external_v"])
 
@@ -295,7 +295,7 @@ def nothing(p: Packet) -> None:
 
 
 def address_request(p: Packet) -> None:
-    """[1.0] 5.4: GPS, phone, language. The position is that of the reports around it."""
+    """[1.0]: GPS, phone, language. The position is that of the reports around it."""
     p.take(12)
     p.say("phone", p.text(21))
 
@@ -315,7 +315,7 @@ def driver_text(p: Packet) -> None:
         p.say("driver_id", p.take(p.left).hex())
 
 
-INFORMATION: dict[int, Block] = {  # [N] 5.6: the sub-types of a long 94
+INFORMATION: dict[int, Block] = {  # [N], information transfer: the sub-types of a long 94
     0x00: _voltage,
     0x04: _settings,
     0x05: _door,

@@ -32,6 +32,7 @@ from protocols.gt06_parts.packet import (
     Block,
     Packet,
     TooShort,
+    access_points,
     alarm,
     altitude,
     bcd_time,
@@ -168,10 +169,10 @@ def read(p: Packet, *, long: bool) -> str | None:
     return None
 
 
-def read_wifi_form(p: Packet, access_points: int) -> None:
+def read_wifi_form(p: Packet, count: int) -> None:
     """SPEC-GAP: 17 and 69 without length, serial and crc."""
     p.time = bcd_time(p.take(6))
-    access_points(p, access_points)
-    count = p.number(1)
+    access_points(p, count)
+    cells = p.number(1)
     network(p, 1)
-    neighbours(p, count, 2, 2)
+    neighbours(p, cells, 2, 2)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from model import Alarm, Cell, Scalar, WifiAp
 from protocols.fields import storable, unix_time
 
-ALARMS = {  # [N] 5.3.1.17 and [VL03]: the alarm byte of 16, 19, 26, 27, 32, A4
+ALARMS = {  # [N] and [VL03], alarm: the byte of 16, 19, 26, 27, 32, A4
     0x01: Alarm.SOS, 0x02: Alarm.POWER_CUT, 0x03: Alarm.VIBRATION, 0x04: Alarm.GEOFENCE_ENTER,
     0x05: Alarm.GEOFENCE_EXIT, 0x06: Alarm.OVERSPEED, 0x09: Alarm.MOVEMENT, 0x0A: Alarm.GNSS_LOST,
     0x0B: Alarm.GNSS_FOUND, 0x0C: Alarm.POWER_ON, 0x0D: Alarm.GNSS_FOUND, 0x0E: Alarm.LOW_EXTERNAL,
@@ -28,13 +28,13 @@ ALARMS = {  # [N] 5.3.1.17 and [VL03]: the alarm byte of 16, 19, 26, 27, 32, A4
 MODEL_ALARMS: dict[str | None, dict[int, Alarm]] = {
     "LW4G-4B": {**ALARMS, 0x19: Alarm.HARSH_ACCELERATION},
 }
-STATUS_ALARMS = {  # [1.0] 5.3.1.14: bits 5 to 3 of the status byte
+STATUS_ALARMS = {  # [1.0], terminal information: bits 5 to 3 of the status byte
     1: Alarm.VIBRATION, 2: Alarm.POWER_CUT, 3: Alarm.LOW_BATTERY, 4: Alarm.SOS,
     6: Alarm.GEOFENCE, 7: Alarm.REMOVED,
 }  # fmt: skip
 
 LOCAL_TIME = {0x10, 0x11, 0x12, 0x16, 0x17, 0x18, 0x1A}
-"""Documents leave the zone of the time open here, so that the login's counts; all others say UTC."""
+"""Documents leave the zone of the time open here, so that the login's counts; others say UTC."""
 MAX_LATITUDE = 162_000_000  # 90 degrees
 MPS = tuple(kmh / 3.6 for kmh in range(256))
 
@@ -105,7 +105,7 @@ class Packet:
             self.say("event_code", code)
 
     def locate(self, latitude: int, longitude: int, course_word: int) -> None:
-        """[1.0] 5.2.1.6: 1/30000 minute of arc; bits 10 and 11 are north and west."""
+        """[1.0], latitude, course: 1/30000 minute of arc; bits 10 and 11 are north and west."""
         self.known = self.located = True
         self.course_word = course_word
         if latitude <= MAX_LATITUDE and longitude <= 2 * MAX_LATITUDE:
@@ -149,7 +149,7 @@ def bcd_time(data: bytes) -> datetime | None:
 
 
 def clock(p: Packet) -> None:
-    """[1.0] 5.2.1.4. A time that no calendar has is no time."""
+    """[1.0], date and time. A time that no calendar has is no time."""
     year, month, day, hour, minute, second = p.take(6)
     try:
         p.time = datetime(2000 + year, month, day, hour, minute, second, 0, UTC)
@@ -188,7 +188,7 @@ def _dbm(p: Packet) -> int:
 
 
 def network(p: Packet, mnc_bytes: int = 0) -> None:
-    """[N] 5.2.1.8: bit 15 of the mcc says that the mnc has two bytes."""
+    """[N], MCC: bit 15 of the mcc says that the mnc has two bytes."""
     mcc = p.number(2)
     p.network = (mcc & 0x7FFF, p.number(mnc_bytes or 1 + (mcc >> 15)))
     p.known = True
@@ -238,7 +238,7 @@ def status(p: Packet) -> None:
 
 
 def volt(p: Packet) -> None:
-    """[1.0] 5.3.1.15: seven levels; SPEC-GAP: above them, percent."""
+    """[1.0], voltage level: seven levels; SPEC-GAP: above them, percent."""
     level = p.number(1)
     if level <= 100:
         p.say("battery_percent", level * 100 // 6 if level <= 6 else level)
