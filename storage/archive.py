@@ -70,8 +70,8 @@ SELECT frame.id, frame.received_at, frame.contact_id, frame.source, frame.kind, 
 FROM raw.frame
 LEFT JOIN raw.contact ON contact.id = frame.contact_id
 LEFT JOIN ref.device ON device.id = frame.device_id
-WHERE received_at >= coalesce(%(since)s, '-infinity')
-  AND received_at < coalesce(%(until)s, 'infinity')
+WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
+  AND received_at < coalesce(%(until)s::timestamptz, 'infinity')
   AND (%(source)s::text IS NULL OR frame.source = %(source)s)
   AND (%(protocol)s::text IS NULL
        OR device.protocol = %(protocol)s AND device.ident = %(ident)s)
@@ -154,7 +154,7 @@ async def _write(connection: AsyncConnection[TupleRow], rereads: Sequence[Reread
     await connection.execute(_LATEST_AGAIN.encode())
     made = await _one(
         await connection.execute(
-            "SELECT count(*) FROM raw.position WHERE ingest = pg_current_xact_id()::text::bigint"
+            "SELECT count(*) FROM raw.position WHERE ingest = (SELECT raw.feed_number())"
         )
     )
     return Rewritten(frames=len(rereads), positions=made, superseded=superseded)

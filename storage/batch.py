@@ -38,27 +38,32 @@ def pack(
     entries: list[Entry] = []
     numbers: list[int] = []
     closed: dict[UUID, ContactClosed] = {}
+    named: dict[UUID, tuple[Contact, int | None]] = {}
     for item, number in zip(items, frame_ids, strict=True):
+        contact = item.contact.id
+        # The first device that a contact names is the one it is of.
+        if contact not in named or named[contact][1] is None:
+            named[contact] = (item.contact, None if item.device is None else item.device.id)
         if isinstance(item, Entry):
             entries.append(item)
             numbers.append(number)
         else:
-            closed[item.contact.id] = item
+            closed[contact] = item
+    opened = [
+        each
+        for contact, each in named.items()
+        if contact not in closed
+        and (contact not in known or (known[contact] is None and each[1] is not None))
+    ]
 
     positions = rows.Positions()
     events: list[EventRow] = []
-    opened: dict[UUID, tuple[Contact, int | None]] = {}
     for entry, number in zip(entries, numbers, strict=True):
-        device = None if entry.device is None else entry.device.id
-        contact = entry.contact.id
-        # The first device that a contact names is the one it is of.
-        new = contact not in known or (device is not None and known[contact] is None)
-        if new and (contact not in opened or opened[contact][1] is None):
-            opened[contact] = (entry.contact, device)
         event = entry.event
-        if device is not None and type(event) is Report:
-            for fix in event.fixes:
-                positions.add(fix, entry, number)
+        if type(event) is Report:
+            if entry.device is not None:
+                for fix in event.fixes:
+                    positions.add(fix, entry, number)
             if not event.alarms:
                 continue
         if (row := event_row(entry, number)) is not None:
@@ -79,11 +84,11 @@ def pack(
             columns += [*more, rows.pack_reasons(bad)]
     if events:
         columns += rows.pack_events(events)
-    opening = [each for contact, each in opened.items() if contact not in closed]
-    if opening:
-        columns += rows.pack_contacts(opening)
+    if opened:
+        columns += rows.pack_contacts(opened)
     if closed:
-        columns += rows.pack_closed(list(closed.values()), opened)
+        ends = list(closed.values())
+        columns += rows.pack_closed(ends, [named[end.contact.id][1] for end in ends])
     sections = Sections(
         frames=bool(entries) and archive,
         positions=bool(good),
@@ -91,7 +96,7 @@ def pack(
         quarantined=bool(bad),
         rare_quarantined=rare_bad,
         events=bool(events),
-        contacts=bool(opening),
+        contacts=bool(opened),
         closed=bool(closed),
     )
-    return Batch(statement(sections), columns, opening, list(closed.values()))
+    return Batch(statement(sections), columns, opened, list(closed.values()))

@@ -19,7 +19,6 @@ import hashlib
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -30,7 +29,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from storage import binaries
+from storage import binaries, postmaster
 from storage.binaries import Binaries, ServerUser, last_line
 from storage.errors import DatabaseStartError
 
@@ -145,7 +144,7 @@ class EmbeddedPostgres:
         pid, self._pid = self._pid, None
         socket_dir, self._socket_dir = self._socket_dir, None
         if pid is not None and self._lock is not None:
-            self._end(pid, time.monotonic() + timeout_s)
+            self._end(pid, timeout_s)
             if socket_dir is not None and socket_dir.parent != self.cluster:
                 shutil.rmtree(socket_dir, ignore_errors=True)
         self._process = None
@@ -182,7 +181,8 @@ class EmbeddedPostgres:
     # starting
 
     def _start(self, deadline: float) -> None:
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Others may pass through, as the server's user must; what lies in it is closed to them.
+        self.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         user = self._place()
         if not self._take_lock():
             self._visit(deadline)
@@ -308,13 +308,12 @@ class EmbeddedPostgres:
 
     def _await_ready(self, data: Path, deadline: float) -> None:
         assert self._process is not None
-        pid_file = data / "postmaster.pid"
         while True:
             if self._process.poll() is not None:
                 self._pid = self._socket_dir = None
                 raise DatabaseStartError(f"Postgres did not start: {self._why()}")
-            lines = _lines(pid_file)
-            if len(lines) > 7 and lines[0] == str(self._pid) and lines[7].startswith("ready"):
+            found = postmaster.read(data)
+            if found is not None and found.pid == self._pid and found.ready:
                 return
             if time.monotonic() > deadline:
                 self.stop()
@@ -323,13 +322,13 @@ class EmbeddedPostgres:
 
     def _why(self) -> str:
         """The server's last words, from its log or from before it had one."""
-        texts = [self.cluster / "start.log", *sorted((self.cluster / "log").glob("*.log"))]
-        newest = sorted(texts, key=lambda path: path.stat().st_mtime if path.exists() else 0.0)
-        for path in reversed(newest):
-            lines = [line for line in _lines(path) if "FATAL" in line or "PANIC" in line]
-            if lines:
-                return lines[-1].partition("] ")[2].strip() or lines[-1]
-        return last_line("\n".join(_lines(self.cluster / "start.log")))
+        early = self.cluster / "start.log"
+        texts = [path for path in (early, *(self.cluster / "log").glob("*.log")) if path.exists()]
+        for path in sorted(texts, key=lambda path: path.stat().st_mtime, reverse=True):
+            lines = path.read_text(errors="replace").splitlines()
+            if fatal := [line for line in lines if "FATAL" in line or "PANIC" in line]:
+                return fatal[-1].partition("] ")[2].strip() or fatal[-1]
+        return last_line(early.read_text(errors="replace"))
 
     def _make_database(self) -> None:
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
@@ -357,14 +356,13 @@ class EmbeddedPostgres:
         One that starts up or recovers is waited for; one that shuts down is waited out; one that
         does not answer in time is ended, for Postgres recovers by itself.
         """
-        pid_file = data / "postmaster.pid"
         patience = min(deadline, time.monotonic() + PATIENCE_S)
         while True:
-            lines = _lines(pid_file)
-            if len(lines) < 5 or not _serves(int(lines[0]), data):
-                self._clear(data, patience)
+            found = postmaster.read(data)
+            if found is None or not postmaster.serves(found.pid, data):
+                self._clear(data)
                 return False
-            pid, self._socket_dir = int(lines[0]), Path(lines[4])
+            self._socket_dir = found.socket_dir
             try:
                 with psycopg.connect(
                     self.url_of("postgres"), connect_timeout=ANSWER_S
@@ -374,101 +372,27 @@ class EmbeddedPostgres:
                 row = None
                 if any(word in str(error) for word in BUSY):
                     patience = max(patience, deadline)
-            if row is not None and Path(row[0]) == data:
-                self._pid = pid
+            if row is not None and Path(row[0]).samefile(data):
+                self._pid = found.pid
                 self._make_database()
-                log.info("the database is already running (process %d)", pid)
+                log.info("the database is already running (process %d)", found.pid)
                 return True
             self._socket_dir = None
             if time.monotonic() >= patience:
-                if self._lock is None:
-                    return False
-                self._end(pid, time.monotonic())
-                self._clear(data, time.monotonic() + PATIENCE_S)
+                if self._lock is not None:
+                    self._end(found.pid, 0)
+                    self._clear(data)
                 return False
             time.sleep(0.05)
 
-    def _clear(self, data: Path, deadline: float) -> None:
-        """What a killed postmaster leaves: children that will notice, and its lock files.
+    def _clear(self, data: Path) -> None:
+        if self._lock is not None:
+            postmaster.clear(data, PATIENCE_S)
 
-        Postgres takes them for a living server's while the process waits for somebody to
-        collect it, which in a container without an init may be for ever.
-        """
-        lines = _lines(data / "postmaster.pid")
-        if self._lock is None or not lines:
-            return
-        while (left := _processes_in(data)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if left:
-            raise DatabaseStartError(f"processes of a dead Postgres do not end: {left}")
-        if len(lines) > 4 and (socket_dir := Path(lines[4])).is_dir():
-            for path in socket_dir.glob(".s.PGSQL.*"):
-                path.unlink(missing_ok=True)
-            if socket_dir.parent != self.cluster:
-                socket_dir.rmdir()
-        (data / "postmaster.pid").unlink(missing_ok=True)
+    def _end(self, pid: int, patience_s: float) -> None:
+        def gone() -> bool:
+            if self._process is not None and self._process.pid == pid:
+                return self._process.poll() is not None
+            return not postmaster.alive(pid)
 
-    def _end(self, pid: int, deadline: float) -> None:
-        """Fast shutdown, then the immediate one, which costs the next start a recovery."""
-        fast = max(0.0, deadline - time.monotonic())
-        for order, patience in [(signal.SIGINT, fast), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)]:
-            try:
-                os.kill(pid, order)
-            except ProcessLookupError:
-                return
-            until = time.monotonic() + patience
-            while not self._gone(pid) and time.monotonic() < until:
-                time.sleep(0.01)
-            if self._gone(pid):
-                return
-        raise DatabaseStartError(f"the Postgres process {pid} does not end")
-
-    def _gone(self, pid: int) -> bool:
-        if self._process is not None and self._process.pid == pid:
-            return self._process.poll() is not None
-        return not _alive(pid)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:  # a process that nobody waited for is gone all the same
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
-
-
-def _processes_in(data: Path) -> list[int]:
-    """Living processes that work in the data directory, as every process of its server does."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                if (entry / "cwd").samefile(data) and _alive(int(entry.name)):
-                    found.append(int(entry.name))
-            except OSError:  # gone, or not ours
-                continue
-    return found
-
-
-def _serves(pid: int, data: Path) -> bool:
-    """Is this process the server of that data directory, and not one that reuses its number?"""
-    if not _alive(pid):
-        return False
-    try:
-        return Path(f"/proc/{pid}/cwd").samefile(data)
-    except FileNotFoundError:  # it has just ended
-        return False
-    except OSError:
-        return True  # cannot be told here; the connection will
+        postmaster.end(pid, gone, patience_s)

@@ -47,6 +47,19 @@ class Change:
 
 _COLUMNS = ", ".join(field.name for field in dataclasses.fields(Change))
 
+# Each branch along its index, as `api_v1.changes(after)` does it.
+_RECENT = f"""
+SELECT {_COLUMNS} FROM api_v1.changes
+WHERE cursor >= coalesce((
+    SELECT min(page.cursor) FROM (
+        SELECT each.cursor FROM (
+            (SELECT cursor FROM api_v1.positions ORDER BY cursor DESC LIMIT %(count)s)
+            UNION ALL
+            (SELECT cursor FROM api_v1.events ORDER BY cursor DESC LIMIT %(count)s)) AS each
+        ORDER BY each.cursor DESC LIMIT %(count)s) AS page), 0)
+ORDER BY cursor DESC, time DESC LIMIT %(count)s
+"""
+
 
 async def changes(
     url: str, *, after: int | None = None, follow: bool = True
@@ -82,10 +95,7 @@ async def recent(url: str, count: int) -> list[Change]:
     """The last `count` changes, oldest first."""
     try:
         async with await AsyncConnection.connect(url, connect_timeout=10) as connection:
-            cursor = await connection.execute(
-                f"SELECT {_COLUMNS} FROM api_v1.changes ORDER BY cursor DESC, time DESC LIMIT %s".encode(),
-                [count],
-            )
+            cursor = await connection.execute(_RECENT.encode(), {"count": count})
             return [_change(row) for row in reversed(await cursor.fetchall())]
     except psycopg.Error as error:
         raise StorageUnavailable(str(error).strip()) from error
@@ -93,9 +103,7 @@ async def recent(url: str, count: int) -> list[Change]:
 
 async def horizon(connection: AsyncConnection[TupleRow]) -> int:
     """The greatest cursor that nothing can be added at or below any more."""
-    cursor = await connection.execute(
-        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1"
-    )
+    cursor = await connection.execute("SELECT api_v1.horizon() - 1")
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])

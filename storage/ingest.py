@@ -57,7 +57,7 @@ _POSITION_VALUES = (
 )
 
 # Once for the statement; the column's default would work it out for every row.
-_INGEST = "(SELECT pg_current_xact_id()::text::bigint)"
+_INGEST = "(SELECT raw.feed_number())"
 
 
 def _unnest(types: tuple[str, ...]) -> str:

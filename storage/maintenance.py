@@ -127,9 +127,13 @@ async def _lead(connection: AsyncConnection[TupleRow], keep: Retention) -> Maint
         for day in await _days_wanted(connection, table):
             done = await _attempt(connection, "SELECT raw.make_day(%s, %s)", [table.table, day])
             made, postponed = made + done, postponed + (not done)
+            if not done:
+                break  # whoever is in the way of one day is in the way of the next
         for child in await _days_over(connection, table):
             done = await _attempt(connection, f"DROP TABLE raw.{child}", None)
             dropped, postponed = dropped + done, postponed + (not done)
+            if not done:
+                break
     for name, key, days in [
         *((f"{t.table}_default", t.key, t.days) for t in tables),
         ("latest_position", "time", keep.position_days),

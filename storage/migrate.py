@@ -46,6 +46,16 @@ DO $$ BEGIN
 END $$;
 """
 
+# Rows of a transaction that this server has not come to yet: a dump was restored here. Their
+# numbers stay, those that follow go on from them, so that no reader's cursor is in vain.
+REBASE = """
+UPDATE raw.feed_base
+SET base = newest.ingest + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+FROM (SELECT greatest((SELECT max(ingest) FROM raw.position),
+                      (SELECT max(ingest) FROM raw.device_event)) AS ingest) AS newest
+WHERE newest.ingest >= base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+"""
+
 
 def migrate(url: str) -> None:
     """Bring the schema up to date. Raises StorageUnavailable, SchemaError."""
@@ -59,6 +69,7 @@ def migrate(url: str) -> None:
         assert driver is not None
         driver.execute(MAKE_READER)
         driver.execute(PARTITIONS_SQL)
+        driver.execute(REBASE)
 
 
 def versions(url: str) -> tuple[str | None, str]:

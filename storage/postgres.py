@@ -7,6 +7,7 @@ the offender is alone; that one goes to `raw.rejected_item` with its bytes, and 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
@@ -29,6 +30,8 @@ from storage import packing
 from storage.batch import Batch, pack
 from storage.register import device_of
 from storage.store import QuarantineFull, StorageUnavailable
+
+log = logging.getLogger(__name__)
 
 FRAME_BLOCK = 10_000  # as raw.frame_block counts
 MAX_KNOWN_CONTACTS = 200_000
@@ -189,6 +192,7 @@ class PostgresStore:
 
     async def _park(self, item: Item, error: Exception) -> None:
         """Keep what cannot be stored in its place."""
+        log.warning("an item goes to raw.rejected_item: %s", _text(error))
         connection = await self._writer()
         entry = item if isinstance(item, Entry) else None
         try:

@@ -4,7 +4,6 @@ Each section is a list of `Packed` parameters in the order in which its statemen
 `storage.ingest` unnests them.
 """
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -180,16 +179,7 @@ def pack_contacts(rows: Sequence[tuple[Contact, int | None]]) -> list[Packed]:
     ]
 
 
-def pack_closed(
-    rows: Sequence[ContactClosed], opened: Mapping[uuid.UUID, tuple[Contact, int | None]]
-) -> list[Packed]:
-    """The ends of contacts, of which some are `opened` by the same batch."""
-    devices = []
-    for row in rows:
-        _, device = opened.get(row.contact.id, (row.contact, None))
-        if device is None and row.device is not None:
-            device = row.device.id
-        devices.append(device)
+def pack_closed(rows: Sequence[ContactClosed], devices: Sequence[int | None]) -> list[Packed]:
     return [
         *pack_contacts([(r.contact, device) for r, device in zip(rows, devices, strict=True)]),
         fixed(TIMESTAMPTZ, [microseconds(r.closed_at) for r in rows]),

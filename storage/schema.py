@@ -35,7 +35,7 @@ PARTITIONED = {"frame": "received_at", "position": "time", "device_event": "time
 
 _TIME = DateTime(timezone=True)
 _NOW = text("now()")
-_XID = text("((pg_current_xact_id())::text)::bigint")
+_XID = text("raw.feed_number()")
 
 _BRIN = {"pages_per_range": 32, "autosummarize": "on"}
 
@@ -227,6 +227,15 @@ rejected_item = Table(
     _required("raw", LargeBinary),
     _required("record", Text),
     _required("error", Text),
+    schema="raw",
+)
+
+feed_base = Table(
+    "feed_base",
+    metadata,
+    _required("only_row", Boolean, server_default=text("true")),
+    _required("base", BigInteger),
+    PrimaryKeyConstraint("only_row", name="feed_base_pkey"),
     schema="raw",
 )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from storage import binaries
+from storage import binaries, embedded
 from storage.embedded import EmbeddedPostgres
 from storage.migrate import migrate
 
@@ -29,7 +29,18 @@ def pytest_report_header() -> list[str]:
         kernel = import_module("core_ext.nmea")
     except ImportError:
         return []
-    return [f"core_ext: {'compiled' if getattr(kernel, 'COMPILED', False) else 'pure Python'}"]
+    return [f"core_ext.nmea: {kernel.IMPLEMENTATION}"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def relocated_clusters() -> Iterator[None]:
+    """Clusters that cannot lie in a test's own folder go where the run's end removes them."""
+    folder = Path(tempfile.mkdtemp(prefix="truetrack-test-"))
+    folder.chmod(0o755)
+    before, embedded.RELOCATED = embedded.RELOCATED, folder
+    yield
+    embedded.RELOCATED = before
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +74,12 @@ def postgres_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         yield postgres_server.url_of(name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def cluster_folder() -> Iterator[Path]:
+    """A data directory for a server of the test's own, which another user may reach."""
+    folder = Path(tempfile.mkdtemp(prefix="truetrack-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

@@ -10,10 +10,10 @@ from typing import Any
 import click
 import psycopg
 import uvloop
-from protocols.gt06 import Decoder
 
 from gateway.clock import system_clock
 from model import Event, Report
+from protocols.gt06 import Decoder
 
 TABLE = """
     create table if not exists bare_position (

@@ -72,6 +72,7 @@ def killed_gateway(cluster_folder):
         [sys.executable, "-c", GATEWAY, cluster_folder],
         stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
     ) as gateway:  # fmt: skip
+        assert gateway.stdout is not None
         pid = int(gateway.stdout.readline())
         gateway.kill()
     yield pid

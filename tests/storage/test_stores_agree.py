@@ -5,9 +5,11 @@ otherwise the simulation, which runs on the model, proves nothing.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -23,8 +25,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from model import Alarm, Heartbeat, Login, Rejected, Report, Status, faults
-from model.device import CloseCause, Contact, ContactClosed, DevicePolicy, Entry, IdentityStrength
+from model import Alarm, Event, Fix, Heartbeat, Login, Rejected, Report, Status, faults
+from model.device import (
+    CloseCause,
+    Contact,
+    ContactClosed,
+    Device,
+    DevicePolicy,
+    Entry,
+    IdentityStrength,
+)
 from storage.model_store import ModelStore
 from storage.postgres import PostgresStore
 from storage.store import QuarantineFull, StorageUnavailable
@@ -61,8 +71,8 @@ class Said:
     contact: int
     received_at: datetime
     kind: str
-    fixes: tuple = ()
-    alarms: frozenset = frozenset()
+    fixes: tuple[Fix, ...] = ()
+    alarms: frozenset[Alarm] = frozenset()
     raw: bytes = b""
     time: datetime | None = None
 
@@ -108,7 +118,7 @@ class Agreement(RuleBasedStateMachine):
         self.look.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))
         self.model = ModelStore(max_quarantined=MAX_QUARANTINED)
         self.postgres = PostgresStore(url, max_quarantined=MAX_QUARANTINED)
-        self.devices = {self.model: {}, self.postgres: {}}
+        self.devices: dict[Any, dict[str, Device]] = {self.model: {}, self.postgres: {}}
 
     def teardown(self):
         faults.install(None)
@@ -198,6 +208,7 @@ def built(said: Said, device):
         strength=IdentityStrength.NONE,
     )  # fmt: skip
     who = None if said.ident is None else identity(said.ident)
+    event: Event
     match said.kind:
         case "closed":
             return ContactClosed(
@@ -230,7 +241,7 @@ def failing(point):
 
 
 DEVICE = "LEFT JOIN ref.device ON device.id = device_id"
-COMPARED = {
+COMPARED: dict[str, tuple[Callable[[ModelStore], list[Any]], str]] = {
     "devices": (
         lambda model: [(d.identity.ident, str(d.state)) for d in model.register.values()],
         "SELECT ident, state FROM ref.device",
@@ -268,7 +279,10 @@ COMPARED = {
 
 
 def test_stores_agree(postgres_url):
+    class Here(Agreement):
+        def __init__(self) -> None:
+            super().__init__(postgres_url)
+
     run_state_machine_as_test(
-        lambda: Agreement(postgres_url),
-        settings=settings(max_examples=60, stateful_step_count=15, deadline=None),
+        Here, settings=settings(max_examples=60, stateful_step_count=15, deadline=None)
     )

@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -43,7 +44,7 @@ def report(of: Device, *fixes: Fix, over: Contact, alarms=(), raw: bytes | None 
     return entry(of, event, over, **more)
 
 
-def rows(url: str, sql: str, *values) -> list[tuple]:
+def rows(url: str, sql: str, *values) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
         return connection.execute(sql, values or None).fetchall()
 

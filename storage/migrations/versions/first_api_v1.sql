@@ -3,6 +3,12 @@
 CREATE SCHEMA api_v1;
 COMMENT ON SCHEMA api_v1 IS 'Stable views for other systems. Columns are added, never changed or taken away.';
 
+CREATE FUNCTION api_v1.horizon() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS
+    $$ SELECT base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM raw.feed_base $$;
+COMMENT ON FUNCTION api_v1.horizon() IS
+    'The cursor below which nothing is added any more: every transaction before it has ended.';
+
 CREATE VIEW api_v1.devices AS
 SELECT device.id AS device_id,
        device.protocol,
@@ -161,7 +167,7 @@ SELECT position.ingest AS cursor,
 FROM raw.position
 JOIN ref.device ON device.id = position.device_id
 WHERE device.state <> 'quarantined'
-  AND position.ingest < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+  AND position.ingest < (SELECT api_v1.horizon())
 UNION ALL
 SELECT event.ingest,
        event.kind,
@@ -178,7 +184,7 @@ SELECT event.ingest,
 FROM raw.device_event AS event
 LEFT JOIN ref.device ON device.id = event.device_id
 WHERE device.state IS DISTINCT FROM 'quarantined'
-  AND event.ingest < pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+  AND event.ingest < (SELECT api_v1.horizon());
 
 COMMENT ON VIEW api_v1.changes IS
     'Fixes and events in the order in which they became final. Keep the largest cursor seen and ask for greater ones; nothing is ever added at or below it. LISTEN truetrack_changes wakes up a reader.';
@@ -188,14 +194,25 @@ COMMENT ON COLUMN api_v1.changes.valid IS 'For a position the receiver''s own ve
 COMMENT ON COLUMN api_v1.changes.alarms IS 'For an event, what it raised an alarm about';
 COMMENT ON COLUMN api_v1.changes.detail IS 'For an event, text: an answer to a command, why a frame was rejected';
 
+-- The end of the page is looked up branch by branch, each along its index; over the view as a
+-- whole the planner would sort everything that is still to come.
 CREATE FUNCTION api_v1.changes(after bigint, at_least integer DEFAULT 1000)
 RETURNS SETOF api_v1.changes LANGUAGE sql STABLE AS $$
     SELECT feed.* FROM api_v1.changes AS feed
     WHERE feed.cursor > after
       AND feed.cursor <= (
-          SELECT max(page.cursor)
-          FROM (SELECT each.cursor FROM api_v1.changes AS each
-                WHERE each.cursor > after ORDER BY each.cursor LIMIT at_least) AS page)
+          SELECT max(page.cursor) FROM (
+              SELECT each.cursor FROM (
+                  (SELECT position.cursor FROM api_v1.positions AS position
+                   WHERE position.cursor > after
+                     AND position.cursor < (SELECT api_v1.horizon())
+                   ORDER BY position.cursor LIMIT at_least)
+                  UNION ALL
+                  (SELECT event.cursor FROM api_v1.events AS event
+                   WHERE event.cursor > after
+                     AND event.cursor < (SELECT api_v1.horizon())
+                   ORDER BY event.cursor LIMIT at_least)) AS each
+              ORDER BY each.cursor LIMIT at_least) AS page)
     ORDER BY feed.cursor, feed.time
 $$;
 COMMENT ON FUNCTION api_v1.changes(bigint, integer) IS

@@ -19,6 +19,17 @@ CREATE TABLE ref.device (
 );
 CREATE INDEX device_quarantined ON ref.device (id) WHERE state = 'quarantined';
 
+-- A row's number in the change feed is that of its transaction, plus a base that `migrate` raises
+-- when a dump was restored into a server whose transactions count from lower on.
+CREATE TABLE raw.feed_base (
+    only_row boolean DEFAULT true NOT NULL CONSTRAINT feed_base_pkey PRIMARY KEY CHECK (only_row),
+    base bigint NOT NULL
+);
+INSERT INTO raw.feed_base (base) VALUES (0);
+CREATE FUNCTION raw.feed_number() RETURNS bigint LANGUAGE sql VOLATILE AS
+    $$ SELECT base + pg_current_xact_id()::text::bigint FROM raw.feed_base $$;
+COMMENT ON FUNCTION raw.feed_number() IS 'What the current transaction''s rows bear as ingest.';
+
 -- A store takes blocks of frame numbers, so that one statement can link what it writes.
 CREATE SEQUENCE raw.frame_block AS bigint INCREMENT BY 10000;
 
@@ -51,7 +62,7 @@ CREATE TABLE raw.position (
     hdop double precision,
     frame_id bigint NOT NULL,
     received_at timestamptz NOT NULL,
-    ingest bigint DEFAULT pg_current_xact_id()::text::bigint NOT NULL,
+    ingest bigint DEFAULT raw.feed_number() NOT NULL,
     satellites integer,
     valid boolean NOT NULL,
     mock boolean,
@@ -83,7 +94,7 @@ CREATE TABLE raw.device_event (
     device_time timestamptz,
     frame_id bigint NOT NULL,
     received_at timestamptz NOT NULL,
-    ingest bigint DEFAULT pg_current_xact_id()::text::bigint NOT NULL,
+    ingest bigint DEFAULT raw.feed_number() NOT NULL,
     contact_id uuid NOT NULL,
     alarms text[],
     detail text,
@@ -164,7 +175,7 @@ COMMENT ON TABLE raw.frame IS 'Archive of every frame, resends included. Daily p
 COMMENT ON TABLE raw.position IS
     'Every fix once: unique on device, time and digest of the content. Daily partitions of time (UTC); what has no partition is in position_default.';
 COMMENT ON COLUMN raw.position.ingest IS
-    'Number of the transaction that wrote the row. All rows below pg_snapshot_xmin(pg_current_snapshot()) are there for good.';
+    'Number of the transaction that wrote the row. Below api_v1.horizon() nothing is added any more.';
 COMMENT ON TABLE raw.position_quarantine IS
     'Fixes that are stored and acknowledged but not shown: their time is absurd, or a later reading of their frame says otherwise.';
 COMMENT ON TABLE raw.device_event IS
