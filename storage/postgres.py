@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from functools import partial
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 
 from model import DeviceIdentity, fault
@@ -28,6 +29,7 @@ from model.device import (
 )
 from storage import packing
 from storage.batch import Batch, pack
+from storage.committer import Committer
 from storage.register import device_of
 from storage.store import QuarantineFull, StorageUnavailable
 
@@ -57,6 +59,27 @@ OPTIONS = {
     "statement_timeout": "30s",
     "application_name": "truetrack",
 }
+PREPARATIONS: list[tuple[LiteralString, list[str]]] = [
+    *(("SELECT set_config(%s, %s, false)", [name, value]) for name, value in OPTIONS.items()),
+    # A receipt rests on it, whatever the server's default is.
+    (
+        """SELECT set_config('synchronous_commit', 'on', false)
+           WHERE current_setting('synchronous_commit') = 'off'""",
+        [],
+    ),
+]
+NETWORK: dict[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+PARK = (
+    "INSERT INTO raw.rejected_item "
+    "(received_at, device_id, contact_id, decoder, raw, record, error) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s)"
+)
 
 
 class PostgresStore:
@@ -65,9 +88,11 @@ class PostgresStore:
     def __init__(self, url: str, *, max_quarantined: int = 1000) -> None:
         self._url = url
         self._max_quarantined = max_quarantined
-        self._writing: AsyncConnection[TupleRow] | None = None
+        self._committer = Committer(self._connect_to_commit)
+        self._generation = 0  # of the committer's connection that the next three lines hold for
         self._asking: AsyncConnection[TupleRow] | None = None
         self._turn = asyncio.Lock()
+        self._numbering = asyncio.Lock()
         self._next_frame = self._last_frame = 0
         # Contacts that are in the database, with the device they are known to be of.
         self._contacts: dict[UUID, int | None] = {}
@@ -118,7 +143,7 @@ class PostgresStore:
             return device_of(made)
 
     async def close(self) -> None:
-        await self._drop()
+        await self._committer.close()
         asking, self._asking = self._asking, None
         if asking is not None:
             await asking.close()
@@ -140,47 +165,35 @@ class PostgresStore:
     async def _write(self, items: Sequence[Item]) -> None:
         """One transaction. Raises StorageUnavailable, and REFUSALS after nothing was written."""
         for last_try in (False, True):
-            connection = await self._writer()
             try:
-                first = await self._frame_ids(connection, len(items))
+                first = await self._frame_ids(len(items))
                 batch = pack(items, range(first, first + len(items)), self._contacts)
-                await connection.execute(batch.sql, batch.parameters, prepare=True)
+                await self._committer.run(batch.sql, batch.parameters, self._generation)
             except REFUSALS:
-                if connection.broken:
-                    await self._drop()
                 raise
             except COLLISIONS as error:
                 if last_try:
                     raise StorageUnavailable(_text(error)) from error
             except psycopg.Error as error:
-                await self._drop()
                 raise StorageUnavailable(_text(error)) from error
-            except BaseException:
-                # Cancelled in the middle: the connection's state is unknown.
-                await self._drop()
-                raise
             else:
                 self._remember(batch)
                 return
 
-    async def _frame_ids(self, connection: AsyncConnection[TupleRow], count: int) -> int:
-        """The first of `count` numbers in a row."""
-        if self._next_frame + count > self._last_frame:
-            blocks = -(-count // FRAME_BLOCK)
-            first = 0
-            while True:
-                # Blocks in a row, for a batch that is larger than one.
-                cursor = await connection.execute(
-                    "SELECT nextval('raw.frame_block') FROM generate_series(1, %s)", [blocks]
-                )
-                numbers = [row[0] for row in await cursor.fetchall()]
-                first = numbers[0]
-                if numbers[-1] - first == (blocks - 1) * FRAME_BLOCK:
-                    break
-            self._next_frame, self._last_frame = first, first + blocks * FRAME_BLOCK
-        first = self._next_frame
-        self._next_frame += count
-        return first
+    async def _frame_ids(self, count: int) -> int:
+        """The first of `count` numbers in a row, for frames of the connection that is open."""
+        async with self._numbering:
+            if not self._committer.holds(self._generation):
+                self._generation = await self._committer.open()
+                self._next_frame = self._last_frame = 0
+                self._contacts.clear()
+            if self._next_frame + count > self._last_frame:
+                blocks = -(-count // FRAME_BLOCK)
+                self._next_frame = await self._committer.call(partial(_take_blocks, blocks))
+                self._last_frame = self._next_frame + blocks * FRAME_BLOCK
+            first = self._next_frame
+            self._next_frame += count
+            return first
 
     def _remember(self, batch: Batch) -> None:
         for contact, device in batch.opened:
@@ -193,40 +206,33 @@ class PostgresStore:
     async def _park(self, item: Item, error: Exception) -> None:
         """Keep what cannot be stored in its place."""
         log.warning("an item goes to raw.rejected_item: %s", _text(error))
-        connection = await self._writer()
         entry = item if isinstance(item, Entry) else None
+        values = [
+            entry.received_at if entry else cast("ContactClosed", item).closed_at,
+            item.device.id if item.device else None,
+            item.contact.id,
+            packing.clean(entry.decoder) if entry else "",
+            entry.event.raw if entry else b"",
+            _record(item),
+            packing.clean(_text(error)),
+        ]
         try:
-            await connection.execute(
-                "INSERT INTO raw.rejected_item "
-                "(received_at, device_id, contact_id, decoder, raw, record, error) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                [
-                    entry.received_at if entry else cast("ContactClosed", item).closed_at,
-                    item.device.id if item.device else None,
-                    item.contact.id,
-                    packing.clean(entry.decoder) if entry else "",
-                    entry.event.raw if entry else b"",
-                    _record(item),
-                    packing.clean(_text(error)),
-                ],
-            )
+            await self._committer.call(lambda connection: connection.execute(PARK, values))
         except psycopg.Error as failure:
-            await self._drop()
             raise StorageUnavailable(_text(failure)) from failure
 
     # connections
 
-    async def _writer(self) -> AsyncConnection[TupleRow]:
-        if self._writing is None:
-            self._writing = await self._connect()
-            self._next_frame = self._last_frame = 0
-            self._contacts.clear()
-        return self._writing
-
-    async def _drop(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            await writing.close()
+    def _connect_to_commit(self) -> Connection[TupleRow]:
+        """For the committer's thread. Raises psycopg.Error."""
+        connection = psycopg.connect(self._url, autocommit=True, **NETWORK)
+        try:
+            for sql, values in PREPARATIONS:
+                connection.execute(sql, values)
+        except psycopg.Error:
+            connection.close()
+            raise
+        return connection
 
     @asynccontextmanager
     async def _ask(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
@@ -248,25 +254,27 @@ class PostgresStore:
 
     async def _connect(self) -> AsyncConnection[TupleRow]:
         try:
-            connection = await AsyncConnection.connect(
-                self._url, autocommit=True, connect_timeout=10, keepalives_idle=10,
-                keepalives_interval=5, keepalives_count=3, tcp_user_timeout=20_000,
-            )  # fmt: skip
+            connection = await AsyncConnection.connect(self._url, autocommit=True, **NETWORK)
         except psycopg.Error as error:
             raise StorageUnavailable(_text(error)) from error
         try:
-            for name, value in OPTIONS.items():
-                await connection.execute("SELECT set_config(%s, %s, false)", [name, value])
-            # A receipt rests on it, whatever the server's default is.
-            await connection.execute(
-                "SELECT set_config('synchronous_commit', 'on', false) "
-                "WHERE current_setting('synchronous_commit') = 'off'"
-            )
+            for sql, values in PREPARATIONS:
+                await connection.execute(sql, values)
         except psycopg.Error as error:
             await connection.close()
             raise StorageUnavailable(_text(error)) from error
-        packing.register(connection)
         return connection
+
+
+def _take_blocks(count: int, connection: Connection[TupleRow]) -> int:
+    """The first number of so many blocks in a row, for a batch that is larger than one."""
+    while True:
+        cursor = connection.execute(
+            "SELECT nextval('raw.frame_block') FROM generate_series(1, %s)", [count]
+        )
+        numbers: list[int] = [row[0] for row in cursor.fetchall()]
+        if numbers[-1] - numbers[0] == (count - 1) * FRAME_BLOCK:
+            return numbers[0]
 
 
 def _text(error: BaseException) -> str:

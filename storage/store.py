@@ -24,6 +24,8 @@ class Store(Protocol):
     async def commit(self, items: Sequence[Item]) -> None:
         """Make all items durable in one transaction, or raise StorageUnavailable.
 
+        It may be called again before it has returned; calls are served in their order.
+
         After the error it is unknown whether they are stored; committing them again changes
         nothing, since a fix is unique on (device, time, digest of its content).
         """

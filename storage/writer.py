@@ -16,7 +16,10 @@ from storage.store import StorageUnavailable, Store
 Settled = Callable[[bool], None]
 """Told once: True when the item is durable, False when it is not known to be."""
 
+Batch = list[tuple[Item, Settled | None]]
+
 MAX_KEPT = 10_000
+AT_ONCE = 2  # batches with the store
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class Writer:
         self._queue: deque[tuple[Item, Settled | None]] = deque()
         self._kept: deque[Item] = deque(maxlen=MAX_KEPT)
         self._wake = asyncio.Event()
+        self._flying = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self.figures = WriterFigures()
@@ -63,33 +67,60 @@ class Writer:
             self._wake.set()
 
     async def run(self) -> None:
-        """Commit until cancelled. Call once."""
-        loop = asyncio.get_running_loop()
+        """Commit until cancelled. Call once. Any error but StorageUnavailable ends it.
+
+        While one batch is with the store the next is packed behind it, so that neither waits for
+        the other; verdicts are given in the order of submission all the same.
+        """
+        try:
+            async with asyncio.TaskGroup() as commits:
+                await self._feed(commits)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+    async def _feed(self, commits: asyncio.TaskGroup) -> None:
+        turn = asyncio.Semaphore(AT_ONCE)
+        before: asyncio.Task[None] | None = None
         while True:
             await self._wake.wait()
+            await turn.acquire()
             # One turn of the loop, so that what arrived together is committed together.
             await asyncio.sleep(0)
             batch, kept = self._take(), list(self._kept)
             self._kept.clear()
-            fault("writer.before_commit")
-            begun = loop.time()
-            try:
-                await self._store.commit([*kept, *(item for item, _ in batch)])
-            except StorageUnavailable:
-                self._kept.extend(kept)
-                self._kept.extend(item for item, settled in batch if settled is None)
-                self._settle(batch, durable=False)
-                self.figures.failed += len(batch)
-            else:
-                fault("writer.after_commit")
-                self.figures.last_commit_s = loop.time() - begun
-                self.figures.committed += len(batch)
-                self._settle(batch, durable=True)
-            self.figures.batches += 1
-            self.figures.last_batch = len(batch)
+            self._flying += 1
             if not self._queue:
                 self._wake.clear()
-                self._idle.set()
+            before = commits.create_task(self._commit(batch, kept, before))
+            before.add_done_callback(lambda _: turn.release())
+
+    async def _commit(
+        self, batch: Batch, kept: list[Item], before: "asyncio.Task[None] | None"
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        fault("writer.before_commit")
+        begun = loop.time()
+        try:
+            await self._store.commit([*kept, *(item for item, _ in batch)])
+            durable = True
+        except StorageUnavailable:
+            durable = False
+        if before is not None:
+            await asyncio.wait([before])
+        if durable:
+            fault("writer.after_commit")
+            self.figures.last_commit_s = loop.time() - begun
+            self.figures.committed += len(batch)
+        else:
+            self._kept.extend(kept)
+            self._kept.extend(item for item, settled in batch if settled is None)
+            self.figures.failed += len(batch)
+        self._settle(batch, durable=durable)
+        self.figures.batches += 1
+        self.figures.last_batch = len(batch)
+        self._flying -= 1
+        if not (self._queue or self._flying):
+            self._idle.set()
 
     async def drained(self) -> None:
         """Return when nothing is queued and nothing is being committed.
@@ -101,7 +132,7 @@ class Writer:
             self._wake.set()
         await self._idle.wait()
 
-    def _take(self) -> list[tuple[Item, Settled | None]]:
+    def _take(self) -> Batch:
         if len(self._queue) <= self._max_batch:
             batch = list(self._queue)
             self._queue.clear()
@@ -109,7 +140,7 @@ class Writer:
         return [self._queue.popleft() for _ in range(self._max_batch)]
 
     @staticmethod
-    def _settle(batch: list[tuple[Item, Settled | None]], *, durable: bool) -> None:
+    def _settle(batch: Batch, *, durable: bool) -> None:
         for _, settled in batch:
             if settled is not None:
                 settled(durable)

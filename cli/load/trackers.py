@@ -18,7 +18,7 @@ import uvloop
 from cli.load.processes import resident_kib
 from firmware_sim import gt06
 
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+EPOCH = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 RECEIPT_BYTES = 10
 CONNECT_AT_ONCE = 200
 

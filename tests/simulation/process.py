@@ -37,8 +37,13 @@ class SimStore:
         self._world = world
         self._model = model
         self.dead = False
+        self._turn = asyncio.Lock()  # one connection: commits come one after the other
 
     async def commit(self, items: Sequence[Item]) -> None:
+        async with self._turn:
+            await self._commit(items)
+
+    async def _commit(self, items: Sequence[Item]) -> None:
         faults, loop = self._world.faults, self._world.loop
         span_s = self._world.commit_s() + 8.0 * faults.strikes("commit slow")
         try:
