@@ -2,24 +2,31 @@
 
 import asyncio
 import gc
-from collections.abc import Coroutine
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from socket import gethostname
-from typing import Any
+from typing import Any, ParamSpec
 
 import click
 
+from cli.database import DatabaseUrl
 from gateway import config as configuration
 from gateway.config import Config
 from gateway.errors import StartError
-from gateway.server import Server
+from gateway.server import Claim, Server
 from model.device import DevicePolicy
 from storage.embedded import EmbeddedPostgres
 from storage.maintenance import maintain
 from storage.migrate import migrate
 from storage.postgres import PostgresStore
+from storage.store import StorageUnavailable
+
+P = ParamSpec("P")
 
 POLICIES = {
     DevicePolicy.KNOWN: "unknown devices are quarantined, see `truetrack devices list`",
@@ -43,6 +50,7 @@ POLICIES = {
 )
 @click.option(
     "--database-url",
+    type=DatabaseUrl(),
     envvar="TRUETRACK_DATABASE_URL",
     show_envvar=True,
     metavar="URL",
@@ -76,7 +84,10 @@ def command(
         config = replace(config, database_url=database_url)
     if policy is not None:
         config = replace(config, policy=policy)
-    return 0 if _loop(_run(config)) else 1
+    try:
+        return 0 if _loop(_run(config)) else 1
+    except asyncio.CancelledError:  # told to stop before it listened: nothing was owed
+        return 0
 
 
 def _loop(main: Coroutine[Any, Any, bool]) -> bool:
@@ -88,21 +99,37 @@ def _loop(main: Coroutine[Any, Any, bool]) -> bool:
 
 
 async def _run(config: Config) -> bool:
-    embedded = None
+    task = asyncio.current_task()
+    assert task is not None
+    # Until the server listens for it; Ctrl-C does the same by itself.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    # Said before a database is started; the server claims it for good.
+    Claim(config.data_dir).release()
+    embedded = None if config.database_url else EmbeddedPostgres(config.data_dir)
     try:
-        config.data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(f"data directory {config.data_dir}: {error.strerror}") from error
-    if not config.database_url:
-        embedded = EmbeddedPostgres(config.data_dir)
-        await asyncio.to_thread(embedded.start)
-    try:
-        url = config.database_url or (embedded.url if embedded else "")
-        await asyncio.to_thread(migrate, url)
+        if embedded is not None:
+            await _whole(embedded.start)
+        url = embedded.url if embedded is not None else config.database_url
+        try:
+            await _whole(migrate, url)
+        except StorageUnavailable as error:
+            raise StartError(
+                f"the database: {error}; start it, or mend --database-url or database_url"
+            ) from error
         return await _serve(config, url, embedded)
     finally:
         if embedded is not None:
             await asyncio.to_thread(embedded.stop)
+
+
+async def _whole(function: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """In a thread, which cannot be stopped half-way: a cancellation waits for its end."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
 
 
 async def _serve(config: Config, url: str, embedded: EmbeddedPostgres | None) -> bool:
@@ -133,6 +160,9 @@ async def _serve(config: Config, url: str, embedded: EmbeddedPostgres | None) ->
 
 def _spare_the_collector() -> None:
     """What is loaded by now stays; and a batch of a thousand records is not garbage yet."""
+    import sys
+
+    sys.setswitchinterval(0.0005)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -146,5 +176,12 @@ def _greet(config: Config, server: Server, embedded: EmbeddedPostgres | None) ->
     lines.append(f"  policy    {config.policy}: {POLICIES[config.policy]}")
     if config.health:
         lines.append(f"  health    {server.health_url}/healthz and /metrics")
-    lines.append("ready; Ctrl-C stops, `truetrack tail` shows what arrives")
+    lines.append(f"ready; Ctrl-C stops, `{_program()} tail` shows what arrives")
     click.echo("\n".join(lines), err=True)
+
+
+def _program() -> str:
+    """The command as it can be typed: that of a clone is not on the PATH."""
+    name = "truetrack"
+    called = sys.argv[0]
+    return name if shutil.which(name) or Path(called).name != name else called

@@ -19,7 +19,7 @@ Settled = Callable[[bool], None]
 Batch = list[tuple[Item, Settled | None]]
 
 MAX_KEPT = 10_000
-AT_ONCE = 2  # batches with the store
+AT_ONCE = 4  # batches with the store, one being committed and others packed behind it
 
 
 @dataclass(slots=True)
@@ -34,14 +34,16 @@ class WriterFigures:
 class Writer:
     """The one road into the store. Not thread-safe; lives on the loop that runs it."""
 
-    def __init__(self, store: Store, *, max_batch: int = 4000, max_queue: int = 100_000) -> None:
+    def __init__(self, store: Store, *, max_batch: int = 400, max_queue: int = 100_000) -> None:
         self._store = store
         self._max_batch = max_batch
+        self._worthwhile = max(2, max_batch // 2)
         self._max_queue = max_queue
         self._queue: deque[tuple[Item, Settled | None]] = deque()
         self._kept: deque[Item] = deque(maxlen=MAX_KEPT)
         self._wake = asyncio.Event()
         self._flying = 0
+        self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.figures = WriterFigures()
@@ -62,15 +64,16 @@ class Writer:
         MAX_KEPT of it, and goes with the next commit that succeeds.
         """
         self._queue.append((item, settled))
-        if len(self._queue) == 1:
+        if len(self._queue) in (1, self._worthwhile):
             self._idle.clear()
             self._wake.set()
 
     async def run(self) -> None:
         """Commit until cancelled. Call once. Any error but StorageUnavailable ends it.
 
-        While one batch is with the store the next is packed behind it, so that neither waits for
-        the other; verdicts are given in the order of submission all the same.
+        While a batch is with the store, what queues waits for the next, unless it has become
+        worth a batch of its own: then it is packed at once and stands behind the first, so that
+        neither side waits for the other. Verdicts are given in the order of submission.
         """
         try:
             async with asyncio.TaskGroup() as commits:
@@ -79,20 +82,22 @@ class Writer:
             raise group.exceptions[0] from group
 
     async def _feed(self, commits: asyncio.TaskGroup) -> None:
-        turn = asyncio.Semaphore(AT_ONCE)
         before: asyncio.Task[None] | None = None
         while True:
             await self._wake.wait()
-            await turn.acquire()
+            self._wake.clear()
             # One turn of the loop, so that what arrived together is committed together.
             await asyncio.sleep(0)
-            batch, kept = self._take(), list(self._kept)
-            self._kept.clear()
-            self._flying += 1
-            if not self._queue:
-                self._wake.clear()
-            before = commits.create_task(self._commit(batch, kept, before))
-            before.add_done_callback(lambda _: turn.release())
+            while self._due():
+                batch, kept = self._take(), list(self._kept)
+                self._kept.clear()
+                self._flying += 1
+                before = commits.create_task(self._commit(batch, kept, before))
+
+    def _due(self) -> bool:
+        if not self._flying:
+            return bool(self._queue) or (self._draining and bool(self._kept))
+        return self._flying < AT_ONCE and len(self._queue) >= self._worthwhile
 
     async def _commit(
         self, batch: Batch, kept: list[Item], before: "asyncio.Task[None] | None"
@@ -119,7 +124,9 @@ class Writer:
         self.figures.batches += 1
         self.figures.last_batch = len(batch)
         self._flying -= 1
-        if not (self._queue or self._flying):
+        if self._queue:
+            self._wake.set()
+        elif not self._flying:
             self._idle.set()
 
     async def drained(self) -> None:
@@ -127,10 +134,12 @@ class Writer:
 
         What was kept through an outage gets one more commit.
         """
+        self._draining = True
         if self._kept:
             self._idle.clear()
             self._wake.set()
         await self._idle.wait()
+        self._draining = False
 
     def _take(self) -> Batch:
         if len(self._queue) <= self._max_batch:
