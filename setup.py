@@ -1,14 +1,12 @@
-"""The build: real top-level packages, and one optional Cython extension.
+"""The build: real top-level packages, and optional Cython extensions.
 
 Without a C compiler the pure-Python twins in core_ext serve, and `truetrack doctor` says so.
-TRUETRACK_EXTENSION=require makes a failing build an error, =skip leaves the extension out.
+TRUETRACK_EXTENSION=require makes a failing build an error, =skip leaves the extensions out.
 """
 
 import os
-import sys
 
 from setuptools import Extension, find_packages, setup
-from setuptools.command.build_ext import build_ext
 
 PACKAGES = [
     "model",
@@ -19,19 +17,8 @@ PACKAGES = [
     "firmware_sim",
     "cli",
 ]
+KERNELS = ["_nmea", "_columns"]
 WISH = os.environ.get("TRUETRACK_EXTENSION", "try")
-
-
-class OptionalBuildExt(build_ext):  # type: ignore[misc]  # setuptools ships no types
-    """A compiler that is missing or broken costs speed, not the installation."""
-
-    def build_extension(self, ext: Extension) -> None:
-        try:
-            super().build_extension(ext)
-        except Exception as error:  # compilers fail in many ways
-            if WISH == "require":
-                raise
-            print(f"truetrack: no compiled {ext.name} ({error}); using Python", file=sys.stderr)
 
 
 def extensions() -> list[Extension]:
@@ -44,15 +31,23 @@ def extensions() -> list[Extension]:
             raise
         return []
     modules: list[Extension] = cythonize(  # type: ignore[no-untyped-call]
-        [Extension("core_ext._nmea", ["core_ext/_nmea.pyx"], extra_compile_args=["-O3"])],
+        [
+            Extension(f"core_ext.{name}", [f"core_ext/{name}.pyx"], extra_compile_args=["-O3"])
+            for name in KERNELS
+        ],
         compiler_directives={"language_level": 3},
     )
+    for module in modules:
+        module.optional = WISH != "require"  # a broken compiler costs speed, not the installation
     return modules
 
 
 setup(
     packages=find_packages(include=[p for name in PACKAGES for p in (name, f"{name}.*")]),
-    package_data={"": ["py.typed", "*.pyi", "*.sql", "*.toml", "*.ini", "*.mako"]},
+    # Migrations are read by Alembic from their folder: files, not packages.
+    package_data={
+        "": ["py.typed", "*.pyi"],
+        "storage": ["migrations/*.py", "migrations/versions/*.py", "migrations/versions/*.sql"],
+    },
     ext_modules=extensions(),
-    cmdclass={"build_ext": OptionalBuildExt},
 )

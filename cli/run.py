@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import shutil
 import signal
 import sys
@@ -160,8 +161,6 @@ async def _serve(config: Config, url: str, embedded: EmbeddedPostgres | None) ->
 
 def _spare_the_collector() -> None:
     """What is loaded by now stays; and a batch of a thousand records is not garbage yet."""
-    import sys
-
     sys.setswitchinterval(0.0005)
     gc.collect()
     gc.freeze()
@@ -183,5 +182,6 @@ def _greet(config: Config, server: Server, embedded: EmbeddedPostgres | None) ->
 def _program() -> str:
     """The command as it can be typed: that of a clone is not on the PATH."""
     name = "truetrack"
-    called = sys.argv[0]
-    return name if shutil.which(name) or Path(called).name != name else called
+    if shutil.which(name) or Path(sys.argv[0]).name != name:
+        return name
+    return os.path.relpath(sys.argv[0])

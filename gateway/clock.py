@@ -6,10 +6,10 @@ any other reading of a clock.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 WallClock = Callable[[], datetime]
 
 
-def system_clock() -> datetime:
-    """The machine's UTC time."""
-    return datetime.now(UTC)
+system_clock: WallClock = partial(datetime.now, UTC)
+"""The machine's UTC time."""

@@ -70,6 +70,11 @@ class Directory:
         """The device, if the register is known to hold it."""
         return self._devices.get(identity)
 
+    @property
+    def profiled(self) -> bool:
+        """Whether any device has settings of its own."""
+        return bool(self._profiles)
+
     def profile(self, protocol: str, ident: str, default: DeviceProfile) -> DeviceProfile:
         return self._profiles.get((protocol, ident), default) if self._profiles else default
 

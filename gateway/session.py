@@ -16,7 +16,7 @@ from gateway.source import Source
 from model import Event, Rejected, Report, fault
 from model.device import CloseCause, Contact, ContactClosed, Device, Durability, Entry
 from model.records import DeviceIdentity
-from protocols.base import Datum, ProtocolError
+from protocols.base import ProtocolError
 from storage.store import QuarantineFull, StorageUnavailable
 
 MAX_KEPT_JUNK = 4096  # bytes of an unreadable stream that are archived
@@ -210,13 +210,11 @@ class Session:
             self.frames += 1
             source.figures.count(event)
             self._rejected = self._rejected + 1 if isinstance(event, Rejected) else 0
-            identity = event.device
-            if identity is not None:
-                datum = source.profile_of(identity.ident).datum
-                if datum is not Datum.WGS84:
-                    self._route(event_to_wgs84(event, datum), now, dones if event is end else ())
-                    continue
-            self._route(event, now, dones if event is end else ())
+            if source.any_datum and event.device is not None:
+                datum = source.profile_of(event.device.ident).datum
+                self._route(event_to_wgs84(event, datum), now, dones if event is end else ())
+            else:
+                self._route(event, now, dones if event is end else ())
         if self._rejected > source.limits.rejected_in_row and not self.local:
             self.close(CloseCause.LIMIT, "too many frames that nobody can read")
         elif not self.paused and self._too_much() and not self._spooled:

@@ -12,7 +12,7 @@ from gateway.link import Done, Link, Receiver
 from gateway.metrics import SourceFigures
 from model import Event
 from model.device import CloseCause, Contact, Item
-from protocols.base import Decoder, DeviceProfile
+from protocols.base import Datum, Decoder, DeviceProfile
 
 NewId = Callable[[], UUID]
 Submit = Callable[[Item, Callable[[bool], None] | None], None]
@@ -88,6 +88,11 @@ class Source:
         if session in self.sessions:
             del self.sessions[session]
             self.figures.closed(network, cause)
+
+    @property
+    def any_datum(self) -> bool:
+        """Whether any device may report in another system than WGS-84."""
+        return self.directory.profiled or self.profile.datum is not Datum.WGS84
 
     def profile_of(self, ident: str) -> DeviceProfile:
         return self.directory.profile(self.protocol, ident, self.profile)

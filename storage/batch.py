@@ -37,58 +37,58 @@ def pack(
     """
     entries: list[Entry] = []
     numbers: list[int] = []
-    closed: dict[UUID, ContactClosed] = {}
-    named: dict[UUID, tuple[Contact, int | None]] = {}
+    # By the number in the UUID: a UUID itself is hashed by Python code.
+    named: dict[int, tuple[Contact, int | None]] = {}
+    closed: dict[int, ContactClosed] = {}
     for item, number in zip(items, frame_ids, strict=True):
-        contact = item.contact.id
+        contact, device = item.contact, item.device
+        key = contact.id.int
         # The first device that a contact names is the one it is of.
-        if contact not in named or named[contact][1] is None:
-            named[contact] = (item.contact, None if item.device is None else item.device.id)
+        if (before := named.get(key)) is None or before[1] is None:
+            named[key] = (contact, None if device is None else device.id)
         if isinstance(item, Entry):
             entries.append(item)
             numbers.append(number)
         else:
-            closed[contact] = item
-    opened = [
-        each
-        for contact, each in named.items()
-        if contact not in closed
-        and (contact not in known or (known[contact] is None and each[1] is not None))
-    ]
+            closed[key] = item
+    opened = [each for key, each in named.items() if _is_news(*each, known) and key not in closed]
 
     positions = rows.Positions()
+    fixes, owners, fix_numbers = positions.fixes, positions.entries, positions.frame_ids
     events: list[EventRow] = []
     for entry, number in zip(entries, numbers, strict=True):
         event = entry.event
         if type(event) is Report:
             if entry.device is not None:
                 for fix in event.fixes:
-                    positions.add(fix, entry, number)
+                    fixes.append(fix)
+                    owners.append(entry)
+                    fix_numbers.append(number)
             if not event.alarms:
                 continue
         if (row := event_row(entry, number)) is not None:
             events.append(row)
 
-    columns: list[Packed] = []
+    columns: list[bytes] = []
     if entries and archive:
         columns += rows.pack_frames(entries, numbers)
     good, bad = rows.Positions(), rows.Positions()
     rare = rare_bad = False
     if positions:
-        times, arrived, good, bad = rows.sift(positions)
+        good, bad = rows.sift(positions)
         if good:
-            more, rare = rows.pack_positions(good, times, arrived)
+            more, rare = rows.pack_positions(good)
             columns += more
         if bad:
-            more, rare_bad = rows.pack_positions(bad, *rows.exact_stamps(bad))
+            more, rare_bad = rows.pack_positions(bad)
             columns += [*more, rows.pack_reasons(bad)]
     if events:
         columns += rows.pack_events(events)
     if opened:
         columns += rows.pack_contacts(opened)
-    if closed:
-        ends = list(closed.values())
-        columns += rows.pack_closed(ends, [named[end.contact.id][1] for end in ends])
+    ends = list(closed.values())
+    if ends:
+        columns += rows.pack_closed(ends, [named[key][1] for key in closed])
     sections = Sections(
         frames=bool(entries) and archive,
         positions=bool(good),
@@ -99,4 +99,13 @@ def pack(
         contacts=bool(opened),
         closed=bool(closed),
     )
-    return Batch(statement(sections), columns, opened, list(closed.values()))
+    return Batch(statement(sections), [Packed(column) for column in columns], opened, ends)
+
+
+_UNKNOWN = object()
+
+
+def _is_news(contact: Contact, device: int | None, known: Mapping[UUID, int | None]) -> bool:
+    """Whether the database does not know the contact, or not of which device it is."""
+    said = known.get(contact.id, _UNKNOWN)
+    return said is _UNKNOWN or (said is None and device is not None)

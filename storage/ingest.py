@@ -48,14 +48,6 @@ _POSITION_NAMES = (
     "durability, identity_strength, telemetry"
 )
 _RARE_NAMES = ", mock, cells, wifi, sky"
-# An absent number travels as NaN, which no field can hold, or as -1.
-_POSITION_VALUES = (
-    "device_id, time, digest, latitude_deg, longitude_deg, "
-    "nullif(altitude_m, 'NaN'), nullif(speed_mps, 'NaN'), nullif(course_deg, 'NaN'), "
-    "nullif(accuracy_m, 'NaN'), nullif(hdop, 'NaN'), frame_id, received_at, "
-    "nullif(satellites, -1), valid, source, time_source, durability, identity_strength, telemetry"
-)
-
 # Once for the statement; the column's default would work it out for every row.
 _INGEST = "(SELECT raw.feed_number())"
 
@@ -66,27 +58,22 @@ def _unnest(types: tuple[str, ...]) -> str:
 
 def _frames() -> str:
     names = "id, received_at, device_id, contact_id, source, kind, reason, decoder, durability, raw"
-    values = names.replace("device_id", "nullif(device_id, 0)")
     return f"""frames AS (
-    INSERT INTO raw.frame ({names}) SELECT {values} FROM {_unnest(_FRAMES)} AS new ({names})
+    INSERT INTO raw.frame ({names}) SELECT {names} FROM {_unnest(_FRAMES)} AS new ({names})
 )"""
 
 
-def _position_shape(rare: bool) -> tuple[str, str, tuple[str, ...]]:
+def _position_shape(rare: bool) -> tuple[str, tuple[str, ...]]:
     if rare:
-        return (
-            _POSITION_NAMES + _RARE_NAMES,
-            _POSITION_VALUES + _RARE_NAMES,
-            (*_POSITIONS, *_RARE),
-        )
-    return _POSITION_NAMES, _POSITION_VALUES, _POSITIONS
+        return _POSITION_NAMES + _RARE_NAMES, (*_POSITIONS, *_RARE)
+    return _POSITION_NAMES, _POSITIONS
 
 
 def _positions(rare: bool) -> str:
-    names, values, types = _position_shape(rare)
+    names, types = _position_shape(rare)
     return f"""fresh AS (
     INSERT INTO raw.position ({names}, ingest)
-    SELECT {values}, {_INGEST} FROM {_unnest(types)} AS new ({names})
+    SELECT {names}, {_INGEST} FROM {_unnest(types)} AS new ({names})
     ON CONFLICT DO NOTHING
     RETURNING device_id, time, digest, latitude_deg, longitude_deg, altitude_m, speed_mps,
               course_deg, accuracy_m, satellites, received_at, source, identity_strength,
@@ -117,10 +104,10 @@ def _positions(rare: bool) -> str:
 
 
 def _quarantined(rare: bool) -> str:
-    names, values, types = _position_shape(rare)
+    names, types = _position_shape(rare)
     return f"""quarantined AS (
     INSERT INTO raw.position_quarantine ({names}, reason)
-    SELECT {values}, reason FROM {_unnest((*types, "text[]"))} AS new ({names}, reason)
+    SELECT {names}, reason FROM {_unnest((*types, "text[]"))} AS new ({names}, reason)
     ON CONFLICT DO NOTHING
 )"""
 
@@ -130,9 +117,7 @@ def _events() -> str:
         "device_id, time, kind, digest, device_time, frame_id, received_at, contact_id, alarms, "
         "detail, token, telemetry, cells, wifi"
     )
-    values = names.replace("device_id", "nullif(device_id, 0)").replace(
-        "alarms", "string_to_array(alarms, ',')"
-    )
+    values = names.replace("alarms", "string_to_array(alarms, ',')")
     return f"""events AS (
     INSERT INTO raw.device_event ({names}, ingest)
     SELECT {values}, {_INGEST} FROM {_unnest(_EVENTS)} AS new ({names})
@@ -141,13 +126,12 @@ def _events() -> str:
 
 
 _CONTACT_NAMES = "id, device_id, source, transport, peer, strength, opened_at"
-_CONTACT_VALUES = _CONTACT_NAMES.replace("device_id", "nullif(device_id, 0)")
 
 
 def _contacts() -> str:
     return f"""contacts AS (
     INSERT INTO raw.contact AS known ({_CONTACT_NAMES})
-    SELECT {_CONTACT_VALUES} FROM {_unnest(_CONTACTS)} AS new ({_CONTACT_NAMES})
+    SELECT {_CONTACT_NAMES} FROM {_unnest(_CONTACTS)} AS new ({_CONTACT_NAMES})
     ON CONFLICT (id) DO UPDATE SET device_id = coalesce(known.device_id, excluded.device_id)
 )"""
 
@@ -156,7 +140,7 @@ def _closed() -> str:
     more = ", closed_at, cause, detail, frames, bytes_in"
     return f"""closed AS (
     INSERT INTO raw.contact AS known ({_CONTACT_NAMES}{more})
-    SELECT {_CONTACT_VALUES}{more} FROM {_unnest(_CLOSED)} AS new ({_CONTACT_NAMES}{more})
+    SELECT {_CONTACT_NAMES}{more} FROM {_unnest(_CLOSED)} AS new ({_CONTACT_NAMES}{more})
     ON CONFLICT (id) DO UPDATE
     SET device_id = coalesce(known.device_id, excluded.device_id), closed_at = excluded.closed_at,
         cause = excluded.cause, detail = excluded.detail, frames = excluded.frames,

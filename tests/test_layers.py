@@ -12,7 +12,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "core_ext": set(),
     "protocols": {"model", "core_ext"},
-    "storage": {"model"},
+    "storage": {"model", "core_ext"},
     "gateway": {"model", "core_ext", "protocols", "storage"},
     "firmware_sim": {"model"},
     "cli": {"model", "core_ext", "protocols", "storage", "gateway", "firmware_sim"},

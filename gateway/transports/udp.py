@@ -76,9 +76,14 @@ async def listen(
 ) -> asyncio.DatagramTransport:
     """Receive datagrams. Raises OSError when the address cannot be had."""
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(
-        lambda: UdpSocket(accept, durability),
-        local_addr=(host, port),
-        reuse_port=reuse_port or None,
-    )
+    try:
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: UdpSocket(accept, durability),
+            local_addr=(host, port),
+            reuse_port=reuse_port or None,
+        )
+    except OSError as error:
+        if error.errno is None and isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None  # uvloop's own has no number to tell it by
+        raise
     return transport
