@@ -24,6 +24,7 @@ says a time or place that cannot be: then it is `Rejected` and unanswered, so th
 sends it again. SPEC-GAP marks what messages show and no document at hand backs.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from struct import Struct
@@ -45,7 +46,7 @@ from model.records import NOTHING, Cell
 from protocols.base import Decoder as BaseDecoder
 from protocols.base import ProfileLookup, default_profile
 from protocols.fields import crc16_x25
-from protocols.framing import NO_FRAME, WAIT, ResyncFramer
+from protocols.framing import NO_FRAME, WAIT, ResyncFramer, joined
 from protocols.gt06_parts.blocks import upload
 from protocols.gt06_parts.layouts import LAYOUTS, read, read_wifi_form
 from protocols.gt06_parts.packet import MAX_LATITUDE, MPS, Packet, bcd_time, cell, checked, ident_of
@@ -87,7 +88,7 @@ def _proven(data: bytes, at: int, total: int) -> bool:
     )
 
 
-def _measure(data: bytes, at: int) -> int:
+def _measure(data: bytes, at: int, prove: bool = True) -> int:
     """How long the frame at an offset is; see `framing.Measure`."""
     left = len(data) - at
     if left < 5:
@@ -101,7 +102,7 @@ def _measure(data: bytes, at: int) -> int:
     else:
         return NO_FRAME
     usual = MIN_FRAME_BYTES <= total <= MAX_FRAME_BYTES
-    if usual and left >= total and _proven(data, at, total):
+    if prove and usual and left >= total and _proven(data, at, total):
         return total
     if odd is not None and (length := odd(data, at, left)) != NO_FRAME:
         return length
@@ -127,7 +128,7 @@ def _bare_login(data: bytes, at: int, left: int) -> int:
 def _wifi_form(data: bytes, at: int, left: int) -> int:
     if left < 10:
         return WAIT
-    if bcd_time(data[at + 4 : at + 10]) is None:
+    if BCD_TIME.match(data, at + 4) is None:
         return NO_FRAME
     cells_at = at + 10 + 7 * data[at + 2]
     if left <= cells_at - at:
@@ -135,9 +136,13 @@ def _wifi_form(data: bytes, at: int, left: int) -> int:
     total = cells_at - at + 6 + 5 * data[cells_at]
     if left < total:
         return WAIT
-    return total if data[at + total - 2 : at + total] == END else NO_FRAME
+    whole = data.startswith(END, at + total - 2) and bcd_time(data[at + 4 : at + 10]) is not None
+    return total if whole else NO_FRAME
 
 
+BCD_TIME = re.compile(rb"[\0-\x99][\1-\x12][\1-\x31][\0-\x23][\0-\x59][\0-\x60]")  # quick to say no
+# The start of a frame that may be over 260 bytes: a 7979 one, or the Wi-Fi form.
+LONG_FRAME = re.compile(rb"yy[\x00-\x10]|xx.[\x17\x69]", re.DOTALL)
 ODD_FORMS = {0x01: _bare_login, 0x08: _keep_alive, 0x17: _wifi_form, 0x69: _wifi_form}
 
 
@@ -179,13 +184,9 @@ class Decoder(BaseDecoder):
     ) -> None:
         super().__init__(ident=ident, profile_of=profile_of)
         self._framer = ResyncFramer(
-            _measure,
-            start=(b"xx", b"yy"),
-            end=END,
-            min_bytes=MIN_FRAME_BYTES,
-            max_bytes=MAX_FRAME_BYTES,
-            slack=END_SLACK_BYTES,
-        )
+            _measure, start=(b"xx", b"yy"), end=END, min_bytes=MIN_FRAME_BYTES,
+            max_bytes=MAX_FRAME_BYTES, slack=END_SLACK_BYTES, short_bytes=260, long=LONG_FRAME,
+        )  # fmt: skip
         self._device: DeviceIdentity | None = None
         self._model: str | None = None
         self._zone: timedelta | None = None
@@ -195,10 +196,10 @@ class Decoder(BaseDecoder):
             self._introduce(ident)
 
     def feed(self, data: bytes, now: datetime) -> list[Event]:
-        return [self._event(frame, proven) for frame, proven in self._framer.feed(data)]
+        return self._events(self._framer.feed(data))
 
     def flush(self, now: datetime) -> list[Event]:
-        return [self._event(frame, proven) for frame, proven in self._framer.flush()]
+        return self._events(self._framer.flush())
 
     @property
     def pending(self) -> bool:
@@ -230,6 +231,9 @@ class Decoder(BaseDecoder):
     def _introduce(self, ident: str) -> None:
         self._device = DeviceIdentity(protocol="gt06", ident=ident)
         self._model = self._profile_of(ident).model
+
+    def _events(self, frames: list[tuple[bytes, bool]]) -> list[Event]:
+        return joined([self._event(frame, proven) for frame, proven in frames], _is_piece)
 
     def _event(self, frame: bytes, proven: bool) -> Event:
         if proven and (report := self._usual(frame)) is not None:
@@ -349,6 +353,11 @@ class Decoder(BaseDecoder):
             raw=frame, device=device, time=p.time, alarms=alarms, telemetry=p.telemetry,
             cells=cells, wifi=wifi,
         )  # fmt: skip
+
+
+def _is_piece(frame: bytes) -> bool:
+    """Not what a device made: it is neither sound nor as long as it says."""
+    return len(frame) != _stated(frame.ljust(4)) and not _sound(frame)
 
 
 def _stated(frame: bytes) -> int:

@@ -7,6 +7,7 @@ TRUETRACK_TEST_POSTGRES=15 chooses the programs by their major version.
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from importlib import import_module
@@ -21,6 +22,11 @@ from storage.migrate import migrate
 
 TEMPLATE = "template_truetrack"
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """A shell has what it starts in the background ignore Ctrl-C, and the children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:

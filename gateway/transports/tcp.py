@@ -10,18 +10,23 @@ from gateway.link import Accept, LinkInfo, Receiver
 from model.device import Durability, IdentityStrength
 
 HANDSHAKE_S = 10.0
+LAST_WORDS_S = 5.0
 BACKLOG = 4096  # a fleet that reconnects after an outage comes all at once
 
 
 class TcpLink(asyncio.Protocol):
     """The session's `Link` and the loop's `Protocol` in one object: an idle link must be small."""
 
-    __slots__ = ("_accept", "_durability", "_receiver", "_transport", "info")
+    __slots__ = ("_accept", "_deaf", "_durability", "_ending", "_paused", "_receiver", "_transport",
+                 "info")  # fmt: skip
 
     def __init__(self, accept: Accept, durability: Durability) -> None:
         self._accept = accept
         self._durability = durability
         self._transport: Any = None
+        self._paused = False  # by the session
+        self._deaf = False  # the peer does not take what is written
+        self._ending: asyncio.TimerHandle | None = None
         self._receiver: Receiver
         self.info: LinkInfo
 
@@ -43,30 +48,46 @@ class TcpLink(asyncio.Protocol):
         self._receiver.received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
         self._receiver.lost(exc)
 
     # A peer that does not read its replies is not read from either.
 
     def pause_writing(self) -> None:
-        self.pause()
+        self._deaf = True
+        self._hear()
 
     def resume_writing(self) -> None:
-        self.resume()
+        self._deaf = False
+        self._hear()
 
     def write(self, data: bytes) -> None:
         if not self._transport.is_closing():
             self._transport.write(data)
 
     def pause(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._paused = True
+        self._hear()
 
     def resume(self) -> None:
-        if not self._transport.is_closing():
+        self._paused = False
+        self._hear()
+
+    def _hear(self) -> None:
+        if self._transport.is_closing():
+            return
+        if self._paused or self._deaf:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
 
     def close(self) -> None:
         self._transport.close()
+        if self._transport.get_write_buffer_size() and self._ending is None:
+            # The last words may wait for a peer that never reads them.
+            loop = asyncio.get_running_loop()
+            self._ending = loop.call_later(LAST_WORDS_S, self._transport.abort)
 
 
 async def listen(

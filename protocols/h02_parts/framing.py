@@ -10,7 +10,8 @@ by the head of the next frame, or by the end of what was fed: a datagram's, a st
 A profile with `model = "binary-45"` settles it beforehand.
 
 A frame that was cut short ends where the next one begins, so that it alone is lost. Bytes that
-belong to no frame are line noise.
+belong to no frame are line noise. Pieces too short for a sentence, of which a flood makes
+thousands, are one frame where they follow one another.
 """
 
 import re
@@ -19,6 +20,9 @@ from protocols.base import ProfileLookup
 
 MAX_TEXT_BYTES = 512
 STAR, HASH, LETTER_X = b"*#X"
+
+PIECE_BYTES = len("*XX,123456,V1#")  # a sentence that is shorter does not say whose it is
+MAX_ROW_BYTES = 1024  # of pieces in one frame
 
 MARK = re.compile(rb"[*$X]")
 # A sentence up to its `#`, or up to what cannot be in it: another `*`, a binary byte.
@@ -51,7 +55,8 @@ class _Head:
     def __init__(self, *allowed: frozenset[int]) -> None:
         self._allowed = allowed
         classes = (b"[%s]" % re.escape(bytes(sorted(some))) for some in allowed)
-        self._match = re.compile(b"".join(classes), re.DOTALL).match
+        self.pattern = re.compile(b"".join(classes), re.DOTALL)
+        self._match = self.pattern.match
 
     def __len__(self) -> int:
         return len(self._allowed)
@@ -68,12 +73,22 @@ ID = _Head(*_MARKED)
 HEAD = _Head(*_MARKED, *AFTER_ID)
 LONG_HEAD = _Head(*_MARKED, *[DIGITS] * 3, *AFTER_ID)
 
+# A mark that may begin a frame: behind a `*` stands text, behind `$` and `X` stand digits.
+_DIGIT = re.escape(bytes(sorted(DIGITS)))
+START = re.compile(rb"\*(?=[ -)+-~]|\Z)|[$X](?=[%b]{5}|[%b]{0,4}\Z)" % (_DIGIT, _DIGIT), re.DOTALL)
+GOOD_HEAD = re.compile(rb"%b|%b" % (HEAD.pattern.pattern, LONG_HEAD.pattern.pattern), re.DOTALL)
+# What begins a frame wherever it stands.
+ANY_HEAD = re.compile(
+    rb"%b|%b|%b" % (TEXT_HEAD.pattern, HEAD.pattern.pattern, LONG_HEAD.pattern.pattern), re.DOTALL
+)
+
+ID_BYTES, HEAD_BYTES, LONG_HEAD_BYTES = len(ID), len(HEAD), len(LONG_HEAD)
 SHORTEST = 32
 LENGTHS = (32, 45, 46, 48)
 LONG_ID_LENGTHS = (42,)
 ALL_LENGTHS = (32, 42, 45, 46, 48)
 STATED_LENGTH = re.compile(r"binary-(\d\d)")
-WINDOW = ALL_LENGTHS[-1] + len(LONG_HEAD)  # the longest frame and a head behind it
+WINDOW = ALL_LENGTHS[-1] + LONG_HEAD_BYTES  # the longest frame and a head behind it
 
 TOLD_FROM_NOISE = 12  # bytes of a head, time and date among them
 NO_HEAD = b"*"  # begins no binary frame
@@ -82,7 +97,7 @@ _WAIT, _NOISE = -1, -2
 
 def has_long_id(frame: bytes) -> bool:
     """Is the id one of 15 digits? Where both readings make sense the length decides."""
-    if len(frame) < len(LONG_HEAD) or not LONG_HEAD.fits(frame):
+    if len(frame) < LONG_HEAD_BYTES or not LONG_HEAD.fits(frame):
         return False
     return len(frame) in LONG_ID_LENGTHS or not HEAD.fits(frame)
 
@@ -94,10 +109,12 @@ def owner(frame: bytes) -> str | None:
         return found[1].decode() if found else None
     if has_long_id(frame):
         return frame[1:9].hex()[:15]
-    return frame[1:6].hex() if len(frame) >= len(ID) and ID.fits(frame) else None
+    return frame[1:6].hex() if len(frame) >= ID_BYTES and ID.fits(frame) else None
 
 
 def _good_head(data: bytes) -> bool:
+    if len(data) >= LONG_HEAD_BYTES:
+        return GOOD_HEAD.match(data) is not None
     return HEAD.fits(data) or LONG_HEAD.fits(data)
 
 
@@ -126,8 +143,8 @@ class Framer:
         data = self._kept + data
         frames: list[bytes] = []
         self.perhaps_whole = False
-        at = 0
-        while found := MARK.search(data, at):
+        at, row_end = 0, -1
+        while found := START.search(data, at):
             at = found.start()
             find_end = self._text_end if data[at] == STAR else self._binary_end
             end = find_end(data, at, ended=ended)
@@ -138,7 +155,12 @@ class Framer:
                 continue
             frame = data[at:end]
             if _is_evidence(frame):
-                frames.append(frame)
+                is_piece = len(frame) < PIECE_BYTES and frame[0] == STAR
+                if is_piece and at == row_end and len(frames[-1]) < MAX_ROW_BYTES:
+                    frames[-1] += frame
+                else:
+                    frames.append(frame)
+                row_end = end if is_piece else -1
             at = end
         else:
             at = len(data)
@@ -155,9 +177,12 @@ class Framer:
         if data[end] == HASH:
             return end + 1
         # Cut short: a binary frame may have begun before the first byte that is no text.
+        if len(data) - end >= HEAD_BYTES:
+            head_found = HEAD.pattern.search(data, at + 1, end + HEAD_BYTES - 1)
+            return head_found.start() if head_found else end
         for mark in MARK.finditer(data, at + 1, end):
-            head = data[mark.start() : mark.start() + len(HEAD)]
-            if len(head) >= len(ID) and HEAD.fits(head):
+            head = data[mark.start() : mark.start() + HEAD_BYTES]
+            if len(head) >= ID_BYTES and HEAD.fits(head):
                 return mark.start()
         return end
 
@@ -166,18 +191,20 @@ class Framer:
         size = len(window)
         if not ID.fits(window):
             return _NOISE
-        if size < len(LONG_HEAD) and not ended:
+        if size < LONG_HEAD_BYTES and not ended:
             return _WAIT
+        garbled = not _good_head(window)
+        known, own = self._usual[0], window[:ID_BYTES]
+        if garbled and size == WINDOW and (here := _next_head(window, known, own)):
+            return at + here
         lengths = self._lengths(window)
         longest = lengths[-1]
         settled = len(lengths) == 1
         decisive = longest if settled else longest + 1  # so many bytes must be seen
-        garbled = not _good_head(window)
-        known, own = self._usual[0], window[: len(ID)]
         perhaps: int | None = None
         for mark in MARK.finditer(window, 1, decisive):
             here = mark.start()
-            heads = (known, own) if here >= len(ID) else (known,)
+            heads = (known, own) if here >= ID_BYTES else (known,)
             any_head = garbled or here in lengths
             begins = _begins(window[here:], heads, any_head=any_head)
             if begins:
@@ -211,7 +238,7 @@ class Framer:
         return 45 if found > 45 else SHORTEST
 
     def _certain(self, length: int, window: bytes) -> int:
-        self._usual = window[: len(ID)], length
+        self._usual = window[:ID_BYTES], length
         return length
 
     def _usual_of(self, window: bytes) -> int | None:
@@ -232,6 +259,21 @@ class Framer:
         return ALL_LENGTHS
 
 
+def _next_head(window: bytes, known: bytes, own: bytes) -> int:
+    """Where the next frame begins behind what is no whole one; 0: not so near.
+
+    It says what asking `_begins` of every mark would, at once.
+    """
+    end = window.find(own, ID_BYTES, SHORTEST + ID_BYTES - 1)
+    end = SHORTEST if end < 0 else end
+    if known != NO_HEAD and (here := window.find(known, 1, end + ID_BYTES - 1)) > 0:
+        end = here
+    found = ANY_HEAD.search(window, 1, end + LONG_HEAD_BYTES - 1)
+    if found and found.start() < end:
+        return found.start()
+    return end if end < SHORTEST else 0
+
+
 def _begins(data: bytes, heads: tuple[bytes, ...], *, any_head: bool) -> bool | None:
     """Does another frame begin with this mark? None: more bytes will tell.
 
@@ -242,9 +284,11 @@ def _begins(data: bytes, heads: tuple[bytes, ...], *, any_head: bool) -> bool | 
         if len(data) >= 4:
             return TEXT_HEAD.match(data) is not None
         return None if len(data) == 1 or data[1:].isalpha() else False
-    known = any(data.startswith(head) or head.startswith(data) for head in heads)
+    known = data.startswith(heads) or (
+        len(data) < ID_BYTES and any(head.startswith(data) for head in heads)
+    )
     if known and any_head:
-        return True if len(data) >= len(ID) else None
+        return True if len(data) >= ID_BYTES else None
     if not (known or any_head) or not _good_head(data):
         return False
-    return True if len(data) >= len(LONG_HEAD) else None
+    return True if len(data) >= LONG_HEAD_BYTES else None
