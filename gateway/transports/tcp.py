@@ -83,11 +83,13 @@ class TcpLink(asyncio.Protocol):
             self._transport.resume_reading()
 
     def close(self) -> None:
-        self._transport.close()
-        if self._transport.get_write_buffer_size() and self._ending is None:
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size():
             # The last words may wait for a peer that never reads them.
             loop = asyncio.get_running_loop()
             self._ending = loop.call_later(LAST_WORDS_S, self._transport.abort)
+        self._transport.close()
 
 
 async def listen(
