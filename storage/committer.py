@@ -3,7 +3,7 @@
 A statement of a thousand fixes is some hundred kilobytes. On the loop its way to the server and
 the answer's way back would each wait for the loop's turn, behind hundreds of sockets, while the
 server is idle. Here one call of libpq does all of it, without Python's lock, and the loop reads
-the next frames meanwhile. Calls are served in the order in which they were made.
+the next frames meanwhile. The calls of one committer are served in their order.
 """
 
 import asyncio
@@ -49,7 +49,6 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._connection: Connection[TupleRow] | None = None
         self._prepared = Prepared()
-        self._generation = 0  # grows with every new connection
 
     async def call(self, function: Callable[["Connection[TupleRow]"], T]) -> T:
         """What `function` returns. Raises psycopg.Error; after that the next call connects anew,
@@ -57,27 +56,9 @@ class Committer:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._call, function)
 
-    async def open(self) -> int:
-        """Connect if need be, and say which connection it is. Raises psycopg.Error."""
-        await self.call(lambda connection: connection.pgconn.status)
-        return self._generation
-
-    def holds(self, generation: int) -> bool:
-        """Whether that connection is still the one in use."""
-        return self._connection is not None and self._generation == generation
-
-    async def run(self, sql: bytes, values: Sequence[Packed], generation: int) -> None:
-        """Execute a statement of ours with packed parameters, made for that very connection.
-
-        Raises psycopg.Error; so it does when the connection is another one by now.
-        """
-
-        def execute(connection: "Connection[TupleRow]") -> None:
-            if generation != self._generation:
-                raise psycopg.OperationalError("the connection was lost")
-            self._prepared.run(connection, sql, values)
-
-        await self.call(execute)
+    async def run(self, sql: bytes, values: Sequence[Packed]) -> None:
+        """Execute a statement of ours with packed parameters. Raises psycopg.Error."""
+        await self.call(lambda connection: self._prepared.run(connection, sql, values))
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
@@ -87,7 +68,6 @@ class Committer:
         if self._connection is None:
             self._connection = self._connect()
             self._prepared = Prepared()
-            self._generation += 1
         try:
             return function(self._connection)
         except psycopg.Error:

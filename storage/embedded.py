@@ -96,6 +96,7 @@ class EmbeddedPostgres:
         self._settings = {**SETTINGS, **(settings or {})}
         self._programs: Binaries | None = None
         self._socket_dir: Path | None = None
+        self._short_dir: Path | None = None  # where the usual one's path would be too long
         self._process: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._lock: int | None = None
@@ -302,7 +303,11 @@ class EmbeddedPostgres:
     def _make_socket_dir(self, user: ServerUser) -> Path:
         folder = self.cluster / "run"
         if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) > MAX_SOCKET_PATH:
-            folder = Path(tempfile.mkdtemp(prefix="truetrack-"))
+            if self._short_dir is None:
+                self._short_dir = Path(tempfile.mkdtemp(prefix="truetrack-"))
+            else:  # who has our address must find us there again
+                self._short_dir.mkdir(mode=0o700, exist_ok=True)
+            folder = self._short_dir
             user.own(folder)
         return folder
 

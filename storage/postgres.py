@@ -89,7 +89,7 @@ class PostgresStore:
         self._url = url
         self._max_quarantined = max_quarantined
         self._committer = Committer(self._connect_to_commit)
-        self._generation = 0  # of the committer's connection that the next three lines hold for
+        self._reconnected = False  # so what is remembered may hold of another database
         self._asking: AsyncConnection[TupleRow] | None = None
         self._turn = asyncio.Lock()
         self._numbering = asyncio.Lock()
@@ -168,7 +168,7 @@ class PostgresStore:
             try:
                 first = await self._frame_ids(len(items))
                 batch = pack(items, range(first, first + len(items)), self._contacts)
-                await self._committer.run(batch.sql, batch.parameters, self._generation)
+                await self._committer.run(batch.sql, batch.parameters)
             except REFUSALS:
                 raise
             except COLLISIONS as error:
@@ -183,8 +183,8 @@ class PostgresStore:
     async def _frame_ids(self, count: int) -> int:
         """The first of `count` numbers in a row, for frames of the connection that is open."""
         async with self._numbering:
-            if not self._committer.holds(self._generation):
-                self._generation = await self._committer.open()
+            if self._reconnected:
+                self._reconnected = False
                 self._next_frame = self._last_frame = 0
                 self._contacts.clear()
             if self._next_frame + count > self._last_frame:
@@ -232,6 +232,7 @@ class PostgresStore:
         except psycopg.Error:
             connection.close()
             raise
+        self._reconnected = True
         return connection
 
     @asynccontextmanager

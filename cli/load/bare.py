@@ -1,7 +1,8 @@
 """The bare loop: the same sockets, the same decoder, COPY and commit, and nothing else.
 
-`python -m cli.load.bare PORT URL`. No register, no archive, no idempotence, no live state, no
-limits: the floor under every gateway of this kind, against which ours is measured.
+`python -m cli.load.bare PORT URL`. The position that was decoded goes into one table, whose primary key
+is device and time, by binary COPY. No register, no archive, no idempotence, no live
+state, no limits: the floor under every gateway of this kind, against which ours is measured.
 """
 
 import asyncio
@@ -17,12 +18,16 @@ from protocols.gt06 import Decoder
 
 TABLE = """
     create table if not exists bare_position (
-        device int, time timestamptz, valid boolean, latitude float8, longitude float8,
-        speed float8, course float8, satellites int
+        device int8, time timestamptz, valid boolean, latitude float8, longitude float8,
+        altitude float8, speed float8, course float8, hdop float8, satellites int4,
+        primary key (device, time)
     )
 """
 COPY = "copy bare_position from stdin (format binary)"
-TYPES = ["int4", "timestamptz", "bool", "float8", "float8", "float8", "float8", "int4"]
+TYPES = [
+    "int8", "timestamptz", "bool", "float8", "float8", "float8", "float8", "float8", "float8",
+    "int4",
+]  # fmt: skip
 
 
 class Device(asyncio.Protocol):
@@ -33,6 +38,7 @@ class Device(asyncio.Protocol):
         self._wake = wake
         self._decoder = Decoder()
         self._transport: Any = None
+        self.number = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -43,6 +49,8 @@ class Device(asyncio.Protocol):
                 self._queue.append((self, event))
                 self._wake.set()
             else:
+                if event.device is not None:
+                    self.number = int(event.device.ident)
                 self.answer(event)
 
     def answer(self, event: Event) -> None:
@@ -53,18 +61,20 @@ class Device(asyncio.Protocol):
 async def commit(connection: Any, batch: list[tuple[Device, Event]]) -> None:
     async with connection.cursor() as cursor, cursor.copy(COPY) as copy:
         copy.set_types(TYPES)
-        for _, event in batch:
+        for device, event in batch:
             if isinstance(event, Report):
                 for fix in event.fixes:
                     await copy.write_row(
                         (
-                            1,
+                            device.number,
                             fix.time,
                             fix.valid,
                             fix.latitude_deg,
                             fix.longitude_deg,
+                            fix.altitude_m,
                             fix.speed_mps,
                             fix.course_deg,
+                            fix.hdop,
                             fix.satellites,
                         )
                     )
