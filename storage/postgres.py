@@ -35,6 +35,7 @@ from storage.store import QuarantineFull, StorageUnavailable
 
 log = logging.getLogger(__name__)
 
+AT_A_TIME = 200
 FRAME_BLOCK = 10_000  # as raw.frame_block counts
 MAX_KNOWN_CONTACTS = 200_000
 ADMISSION_LOCK = 0x7472_7565_6164_6D74
@@ -109,7 +110,12 @@ class PostgresStore:
             cursor = await connection.execute(
                 "SELECT id, protocol, ident, state, settings FROM ref.device ORDER BY id"
             )
-            return [device_of(row) for row in await cursor.fetchall()]
+            found = []
+            for row in await cursor.fetchall():
+                found.append(device_of(row))
+                if len(found) % AT_A_TIME == 0:  # the loop has receipts to give meanwhile
+                    await asyncio.sleep(0)
+            return found
 
     async def admit(self, identity: DeviceIdentity, policy: DevicePolicy) -> Device:
         fault("store.admit")
