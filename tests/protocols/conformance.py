@@ -28,7 +28,6 @@ FILES = {
     "owntracks": "owntracks",
 }
 EXCEPTIONS = Path(__file__).parents[1] / "conformance_exceptions.toml"
-SHARE = 0.98
 
 
 def same(value: Any) -> Any:
