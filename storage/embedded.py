@@ -161,11 +161,7 @@ class EmbeddedPostgres:
     def _lives(self) -> bool:
         if self._process is not None:
             return self._process.poll() is None
-        try:
-            os.kill(self._pid or 0, 0)
-        except ProcessLookupError:
-            return False
-        return self._pid is not None
+        return self._pid is not None and postmaster.alive(self._pid)
 
     def __enter__(self) -> Self:
         self.start()

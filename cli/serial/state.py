@@ -119,10 +119,11 @@ class MonitorState:
             return "no position yet" if self.tally.sentences else "nothing heard yet"
         if self.stale(at_s):
             return f"no position for {at_s - self.fix_at_s:.0f} s"
-        if not self.fix.valid:
+        mode = self._gsa_mode() or "fix"
+        if not self.fix.valid or mode == "no fix":
             return "no fix"
         quality = self.fix.telemetry.get("fix_quality")
-        said = [self._gsa_mode() or "fix", QUALITIES.get(int(quality)) if quality else None]
+        said = [mode, QUALITIES.get(int(quality)) if quality else None]
         return ", ".join(part for part in said if part)
 
     def _gsa_mode(self) -> str | None:
