@@ -19,7 +19,7 @@ from gateway.datum import event_to_wgs84
 from gateway.directory import profile_from
 from model import Event
 from model.codec import KINDS
-from protocols.base import Decoder, DeviceProfile, ProtocolError
+from protocols.base import Checksum, Decoder, DeviceProfile, ProtocolError
 
 if TYPE_CHECKING:  # `--help` need not load a database driver
     from storage.archive import ArchivedFrame
@@ -74,6 +74,9 @@ def command(
     _report(reader.result, output, dry_run=dry_run)
 
 
+WRONG_CHECKSUM = "wrong checksum"
+
+
 @dataclass(slots=True)
 class Result:
     frames: int = 0
@@ -97,6 +100,10 @@ class Reader:
         """The frame, its device looked up if it had none, with its events; None: let it be."""
         protocol = frame.decoder.partition("/")[0]
         profile = self._profile(frame)
+        if frame.reason == WRONG_CHECKSUM and profile.checksum is not Checksum.IGNORE:
+            # Its neighbours showed that it was damaged; alone it could pass for a dialect.
+            self.result.unread[WRONG_CHECKSUM] += 1
+            return None
         try:
             decoder = self._decoder(frame, protocol, profile)
             events = decoder.feed(frame.raw, frame.received_at)
@@ -105,6 +112,8 @@ class Reader:
             self._decoders.pop((frame.contact.id, protocol), None)
             self.result.unread[str(error)] += 1
             return None
+        if decoder.pending:  # half a frame must not become the next one's beginning
+            self._decoders.pop((frame.contact.id, protocol), None)
         if not events:
             self.result.unread["nothing in it for today's decoder"] += 1
             return None

@@ -7,9 +7,9 @@ import pytest
 
 from model import Rejected
 from tests.cli.conftest import one_line
-from tests.cli.receiver import capture
+from tests.cli.receiver import capture, epoch
 from tests.cli.rows import decoded, store
-from tests.protocols.driver import NOW
+from tests.protocols.driver import NOW, decode_message
 
 pytestmark = pytest.mark.usefixtures("toy_protocol")
 
@@ -124,3 +124,14 @@ def test_wrong_filters(redecode):
     said = redecode("--device", "404")
     assert said.code == 1
     assert "no device 404" in one_line(said)
+
+
+def test_a_damaged_sentence_stays_damaged(redecode, postgres_url):
+    """Read alone, it could pass for one of a tracker that computes its checksums otherwise."""
+    (event,) = decode_message("nmea0183", epoch(1), ident="boat")
+    torn = event.raw.replace(b"*", b"*F", 1)
+    wrong = Rejected(raw=torn, device=event.device, reason="wrong checksum")
+    store(postgres_url, [wrong, event], decoder="nmea0183/0")
+    (said,) = redecode().records
+    assert (said["positions"], said["superseded"]) == (0, 0)
+    assert said["unread"] == {"wrong checksum": 1}
