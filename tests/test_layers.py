@@ -68,6 +68,21 @@ def test_protocols_do_no_io_and_read_no_clock():
             assert clock not in path.read_text(), f"{path.name} reads a clock"
 
 
+def test_the_parts_of_a_protocol_are_its_own():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {module}"
+        for folder in ALLOWED
+        for path in files(folder)
+        for module, line in imports(path)
+        if (parts := module.split("."))[0] == "protocols"
+        and len(parts) > 1
+        and parts[1].endswith("_parts")
+        and parts[1].removesuffix("_parts")
+        not in (path.stem, path.parent.name.removesuffix("_parts"))
+    ]
+    assert wrong == []
+
+
 def test_no_cycles():
     """Modules, not folders: a cycle inside a folder is one as well."""
     modules = {
