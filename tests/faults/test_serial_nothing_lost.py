@@ -41,6 +41,9 @@ async def test_what_was_read_is_stored_once(tmp_path: Path):
         for round_ in range(ROUNDS):
             gateway.start()
             await gateway.ready()
+            async with asyncio.timeout(WITHIN_S):  # what is said before a port is opened is lost
+                while await gateway.metric("truetrack_links_open") < 1:
+                    await asyncio.sleep(0.02)
             if round_ % 2:
                 await asyncio.to_thread(postgres.stop)
             for number in range(sent, sent + BURST):
