@@ -47,9 +47,7 @@ class Core:
         self.store = store
         self.writer = Writer(store)
         self.directory = Directory(store, policy=policy)
-        self.desk = (
-            None if spool is None else SpoolDesk(spool, self.writer, self.directory, wall_clock)
-        )
+        self.desk = None if spool is None else SpoolDesk(spool, self.writer, self.directory)
         self.sources: dict[str, Source] = {}
         self.trouble = "starting"  # why receipts cannot be given now; "" when they can
         self._wall_clock = wall_clock

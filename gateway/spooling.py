@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from gateway.clock import WallClock
 from gateway.directory import Directory
 from gateway.link import Done
 from model import Event
@@ -38,15 +37,12 @@ FIRST_RETRY_S, LAST_RETRY_S = 0.5, 15.0
 class SpoolDesk:
     """The way into the spool and the way out of it."""
 
-    def __init__(
-        self, spool: Spool, writer: Writer, directory: Directory, wall_clock: WallClock
-    ) -> None:
+    def __init__(self, spool: Spool, writer: Writer, directory: Directory) -> None:
         self.spool = spool
         self.lost = 0  # events for which there was no room at all: said loudly, counted, gone
         self._held: deque[tuple[bytes, tuple[Done, ...]]] = deque()
         self._writer = writer
         self._directory = directory
-        self._wall_clock = wall_clock
         self._pending: list[tuple[bytes, tuple[Done, ...]]] = []
         self._arrived = asyncio.Event()
         self._failure: OSError | SpoolBroken | None = None

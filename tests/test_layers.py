@@ -123,7 +123,10 @@ def top_level_imports(path: Path) -> Iterator[tuple[str, int]]:
                 yield (f"{node.module}.{alias.name}" if part.exists() else node.module), node.lineno
 
 
-LONG: dict[str, str] = {}
+LONG: dict[str, str] = {
+    "core_ext/_columns.pyx": "one kernel: every column writes through the same private C helpers",
+    "core_ext/_nmea.pyx": "one scanner: its states share C fields that a second module could not inline",
+}
 """Files over the limit, each with its reason."""
 
 
@@ -131,7 +134,7 @@ def test_files_are_short_or_say_why():
     long = {
         str(path.relative_to(ROOT))
         for folder in ALLOWED
-        for path in files(folder)
+        for path in [*files(folder), *sorted((ROOT / folder).rglob("*.pyx"))]
         if "migrations" not in path.parts and len(path.read_text().splitlines()) > MAX_LINES
     }
     assert long == set(LONG), "split it, or add it to LONG with a reason"

@@ -70,12 +70,6 @@ def resident_kib(pid: int) -> int:
     raise RuntimeError(f"no memory figure of process {pid}")
 
 
-def cpu_s(pid: int) -> float:
-    """Processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
 def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     end = time.monotonic() + START_S
     while time.monotonic() < end:
